@@ -1,0 +1,1 @@
+"""Benchmarks: suites, data sets, the runner, tables and the command line."""

@@ -1,0 +1,12 @@
+"""Names that the docstrings' examples may use without an import."""
+
+import pytest
+import torch
+
+import landbridge
+
+
+@pytest.fixture(autouse=True)
+def _names_for_doctests(doctest_namespace: dict[str, object]) -> None:
+    doctest_namespace["torch"] = torch
+    doctest_namespace["lb"] = landbridge

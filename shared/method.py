@@ -1,0 +1,231 @@
+"""The contract between a method and a training loop: what a method sees, what it adds, what it trains."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from .checks import check_features, check_finite, check_labels, check_logits, nearest
+from .gradient_reversal import ramp
+
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["Method", "Sizes", "Source", "Target", "Update"]
+
+NEEDS = frozenset({"source", "logits", "labels", "head", "index", "strong", "batchnorm"})
+TRAINS = frozenset({"extractor", "head", "method", "norm"})
+
+
+class Source(NamedTuple):
+    """What a method sees of a labelled batch. Read fields by name: more can follow."""
+
+    features: Tensor  # (n_s, d)
+    logits: Tensor | None = None  # (n_s, k)
+    labels: Tensor | None = None  # (n_s,)
+    weights: Tensor | None = None  # (n_s,) sample weights
+    domain: Tensor | None = None  # (n_s,) which source, where there are several
+
+
+class Target(NamedTuple):
+    """What a method sees of an unlabelled batch. There is no field for labels: what it cannot see cannot leak."""
+
+    features: Tensor  # (n_t, d)
+    logits: Tensor | None = None  # (n_t, k)
+    index: Tensor | None = None  # (n_t,) row numbers, for memories and pseudo-labels
+    strong: Target | None = None  # the same samples, strongly augmented
+
+
+class Sizes(NamedTuple):
+    """The sizes a method may have to know to build its own parts."""
+
+    features: int
+    classes: int
+
+
+Terms = Callable[[Source | None, Target, Tensor], dict[str, Tensor]]
+
+
+class Update(NamedTuple):
+    """One optimiser step, declared as data: the loop owns the optimiser and carries it out.
+
+    Attributes:
+        terms: the formula whose terms are added up, ``terms(source, target, progress)``.
+        trains: which parts move: of ``extractor``, ``head``, ``method``, and ``norm`` (the affine part of BatchNorm
+            alone).
+        task: whether the task loss on the source is added.
+        repeat: how many times the update is made in a row, each on a forward of its own if ``fresh``.
+        fresh: False: on this step's features, detached (a critic's inner steps).
+    """
+
+    terms: Terms
+    trains: frozenset[str] = frozenset({"extractor", "head", "method"})
+    task: bool = True
+    repeat: int = 1
+    fresh: bool = True
+
+
+M = TypeVar("M", bound="Method")
+
+
+class Method(nn.Module):
+    """What is added to the task loss so that a model learned on the source works on the target.
+
+    A subclass writes :meth:`terms`, and states in ``needs`` what it reads. It owns no loop, no optimiser and no data.
+
+    Args:
+        weight: trade-off against the task loss, >= 0.
+        schedule: ``"constant"``, or ``"ramp"``: the weight times 2/(1+exp(-10 p))-1 with p the training progress
+            (Ganin et al., JMLR 2016, section 5.2.2).
+
+    Raises:
+        ValueError: if the weight is negative or not finite, or the schedule is unknown.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"source"})
+    """Of ``source logits labels head index strong batchnorm``: what must be there. Without ``source`` it is
+    source-free."""
+    least: ClassVar[int] = 1
+    """The samples of each domain that one batch must hold: 2 where a covariance is taken."""
+    weighs: ClassVar[Literal["terms", "inside"]] = "terms"
+    """``terms``: the weight multiplies every term. ``inside``: the method applies it itself (DANN: to the reversed
+    gradient alone), and says so."""
+    sees_target: bool = True
+    """False: the loop forwards the source alone (source-only training)."""
+    refresh_every: int | None = None
+    """Steps between two calls of :meth:`refresh`; None: before evaluations only."""
+    version: ClassVar[int] = 1
+    """Raised by hand when a change of the file changes its numbers; part of a benchmark cell's identity."""
+
+    def __init__(self, *, weight: float = 1.0, schedule: str = "constant") -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not isinstance(weight, (int, float)) or isinstance(weight, bool):
+            raise TypeError(f"{name} needs weight as a number; got {type(weight).__name__}.")
+        if not math.isfinite(weight) or weight < 0:
+            raise ValueError(f"{name} needs a finite weight >= 0; got {weight}. Use 0 to switch the method off.")
+        if schedule not in ("constant", "ramp"):
+            raise ValueError(f"{name}: " + nearest("schedule", schedule, ["constant", "ramp"]))
+        if not self.needs <= NEEDS:
+            raise ValueError(f"{name}.needs: " + nearest("need", min(self.needs - NEEDS), NEEDS))
+        self.weight = weight
+        self.schedule = schedule
+
+    @classmethod
+    def create(cls: type[M], sizes: Sizes, **settings: Any) -> M:
+        """Build from sizes and settings, as the command line and suite files do.
+
+        Args:
+            sizes: what the network offers; passed as ``features=`` and ``classes=`` where the constructor has them.
+            settings: the constructor's other arguments.
+
+        Raises:
+            ValueError: for a setting that the constructor does not have, with the nearest that it has.
+        """
+        known = inspect.signature(cls).parameters
+        for key in settings:
+            if key not in known:
+                raise ValueError(f"{cls.__name__}: " + nearest("setting", key, known))
+        given = {name: value for name, value in sizes._asdict().items() if name in known}
+        return cls(**{**given, **settings})
+
+    def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        """The formula: named scalars, unweighted unless ``weighs`` is ``inside``. The batch has been checked.
+
+        Args:
+            source: what came of the labelled batch.
+            target: what came of the unlabelled batch.
+            progress: a scalar tensor, 0 at the first step and 1 at the end of training.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to say what it adds: write terms()")
+
+    def losses(
+        self, source: Source | None, target: Target, progress: Tensor, update: Update | None = None
+    ) -> dict[str, Tensor]:
+        """The terms, checked and weighted: what the loop adds up and the history keeps.
+
+        Args:
+            source: the labelled batch; None for source-free methods.
+            target: the unlabelled batch.
+            progress: training progress, a scalar tensor in [0, 1].
+            update: which of :meth:`updates`; None for a method with only one.
+
+        Raises:
+            ValueError: if the batch lacks what the method needs, or holds NaN or inf (asked on the CPU only).
+        """
+        self.check(source, target)
+        terms = (update.terms if update is not None else self.updates()[0].terms)(source, target, progress)
+        return self.weighted(terms, progress)
+
+    def forward(self, source: Source | None, target: Target, progress: float | Tensor = 1.0) -> Tensor:
+        """The sum of :meth:`losses`, a scalar: what a loop of your own adds to its task loss.
+
+        Raises:
+            TypeError: if the method needs several updates a step, and so cannot be one sum.
+        """
+        updates = self.updates()
+        if len(updates) > 1 or updates[0]._replace(terms=self.terms) != Update(self.terms):
+            raise TypeError(
+                f"{type(self).__name__} trains its parts in {len(updates)} separate updates a step and cannot be "
+                "one sum; use landbridge.fit, or carry out method.updates() in your loop."
+            )
+        if not isinstance(progress, Tensor):
+            progress = target.features.new_full((), progress)
+        losses = list(self.losses(source, target, progress, updates[0]).values())
+        return sum(losses[1:], losses[0]) if losses else target.features.new_zeros(())
+
+    def updates(self) -> tuple[Update, ...]:
+        """The optimiser steps made on each batch; one, of :meth:`terms`, unless a method says more."""
+        return (Update(self.terms),)
+
+    def begin(self, network: Network) -> None:
+        """Called once before the optimiser is made: take frozen copies, freeze parts."""
+
+    def refresh(self, network: Network, target_batches: Iterable[Tensor]) -> None:
+        """Called every ``refresh_every`` steps, and before evaluations if that is None.
+
+        Args:
+            network: the network in training, in the mode it is in.
+            target_batches: the inputs of the target rows adapted to, in order.
+        """
+
+    def strength(self, progress: Tensor) -> float | Tensor:
+        """The weight at this progress: a float, or a tensor if it ramps (so that nothing recompiles)."""
+        return self.weight if self.schedule == "constant" else self.weight * ramp(progress)
+
+    def weighted(self, terms: dict[str, Tensor], progress: Tensor) -> dict[str, Tensor]:
+        """The terms times :meth:`strength`; as they are if the method weighs them inside."""
+        if self.weighs == "inside" or not terms:
+            return terms
+        strength = self.strength(progress)
+        return {name: strength * term for name, term in terms.items()}
+
+    def check(self, source: Source | None, target: Target) -> None:
+        """Raise with a sentence if the batch lacks something in ``needs``, has a wrong shape, or is not finite."""
+        name = type(self).__name__
+        n_t = target.features.shape[0]
+        if source is None:
+            if "source" in self.needs or "labels" in self.needs:
+                raise ValueError(f"{name} compares source and target; got source=None. Pass Source(features, ...).")
+            check_finite(name, "target", target.features)
+        else:
+            check_features(name, source.features, target.features, least=self.least)
+        if "logits" in self.needs:
+            target_logits = check_logits(name, "target", target.logits, n_t)
+            if source is not None:
+                source_logits = check_logits(name, "source", source.logits, source.features.shape[0])
+                if source_logits.shape[1] != target_logits.shape[1]:
+                    raise ValueError(
+                        f"{name} needs logits over the same classes; got {source_logits.shape[1]} for the source "
+                        f"and {target_logits.shape[1]} for the target."
+                    )
+        if "labels" in self.needs and source is not None:
+            check_labels(name, source.labels, source.features.shape[0])
+        if "index" in self.needs and target.index is None:
+            raise ValueError(f"{name} keeps a memory of target rows; got Target(index=None). Pass their row numbers.")
+        if "strong" in self.needs and target.strong is None:
+            raise ValueError(f"{name} needs a strongly augmented copy of the batch; got Target(strong=None).")
