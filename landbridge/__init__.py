@@ -1,1 +1,85 @@
-"""landbridge: a model that learned on a labelled source domain, adapted to an unlabelled target domain."""
+"""landbridge: a model that learned on a labelled source domain, adapted to an unlabelled target domain.
+
+Names are loaded when they are first asked for: ``import landbridge`` imports neither torch nor anything heavier.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .coral.coral import CORAL
+    from .coral.deep_coral import DeepCORAL, coral_distance
+    from .dann.dann import DANN
+    from .dann.mcd import MCD
+    from .methods import METHODS
+    from .mmd.dan import DAN, DDC
+    from .mmd.mmd import mmd2
+    from .shared.adabn import AdaBN
+    from .shared.combine import Combine
+    from .shared.discriminator import DomainDiscriminator
+    from .shared.estimator import pack
+    from .shared.extractors import create_network
+    from .shared.fit import fit
+    from .shared.gradient_reversal import ramp, reverse_gradient
+    from .shared.method import Method, Sizes, Source, Target, Update
+    from .shared.network import Network, wrap
+    from .shared.optimizer import Optimizer
+    from .shared.result import FitResult, load
+    from .shared.source_only import SourceOnly
+    from .transport.deepjdot import DeepJDOT
+    from .transport.otda import OTDA
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CORAL": "coral.coral",
+    "DeepCORAL": "coral.deep_coral",
+    "coral_distance": "coral.deep_coral",
+    "DANN": "dann.dann",
+    "MCD": "dann.mcd",
+    "METHODS": "methods",
+    "DAN": "mmd.dan",
+    "DDC": "mmd.dan",
+    "mmd2": "mmd.mmd",
+    "AdaBN": "shared.adabn",
+    "Combine": "shared.combine",
+    "DomainDiscriminator": "shared.discriminator",
+    "pack": "shared.estimator",
+    "create_network": "shared.extractors",
+    "fit": "shared.fit",
+    "ramp": "shared.gradient_reversal",
+    "reverse_gradient": "shared.gradient_reversal",
+    "Method": "shared.method",
+    "Sizes": "shared.method",
+    "Source": "shared.method",
+    "Target": "shared.method",
+    "Update": "shared.method",
+    "Network": "shared.network",
+    "wrap": "shared.network",
+    "Optimizer": "shared.optimizer",
+    "FitResult": "shared.result",
+    "load": "shared.result",
+    "SourceOnly": "shared.source_only",
+    "DeepJDOT": "transport.deepjdot",
+    "OTDA": "transport.otda",
+}
+
+__all__ = [  # noqa: RUF022 (in the order of _HOME, which is by folder)
+    "CORAL", "DeepCORAL", "coral_distance", "DANN", "MCD", "METHODS", "DAN", "DDC", "mmd2", "AdaBN", "Combine",
+    "DomainDiscriminator", "pack", "create_network", "fit", "ramp", "reverse_gradient", "Method", "Sizes", "Source",
+    "Target", "Update", "Network", "wrap", "Optimizer", "FitResult", "load", "SourceOnly", "DeepJDOT", "OTDA",
+    "__version__",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'landbridge' has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

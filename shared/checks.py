@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_features", "check_finite", "check_labels", "check_logits", "full_precision", "nearest"]
+from .names import nearest
+
+__all__ = [
+    "NonFiniteError",
+    "check_features",
+    "check_finite",
+    "check_labels",
+    "check_logits",
+    "full_precision",
+    "nearest",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def nearest(what: str, given: str, known: Iterable[str]) -> str:
-    """The sentence for a name that nobody knows: what came, the nearest known name, and all known ones.
-
-    >>> nearest("method", "dan", ["dann", "ddc"])
-    "unknown method 'dan'; did you mean 'dann'? Known: dann, ddc"
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {what} {given!r}; {hint}Known: {', '.join(names) or 'none'}"
+class NonFiniteError(ValueError):
+    """NaN or inf where numbers are needed."""
 
 
 def check_features(function: str, source: Tensor, target: Tensor, *, least: int = 1) -> None:
@@ -78,7 +79,7 @@ def _check_matrix(function: str, name: str, value: Tensor, least: int) -> None:
 
 
 def check_finite(function: str, name: str, value: Tensor) -> None:
-    """Raise ValueError if a tensor on the CPU holds NaN or inf, and name its first bad row.
+    """Raise NonFiniteError if a tensor on the CPU holds NaN or inf, and name its first bad row.
 
     The sum is asked first, which costs little; the row is looked for on failure only. On a GPU asking would make the
     step wait, so it is left to the training loop's metrics; while compiling there is nothing to ask.
@@ -91,7 +92,7 @@ def check_finite(function: str, name: str, value: Tensor) -> None:
     if bad.numel() == 0:
         return  # finite numbers whose sum overflows
     row = int(bad[0])
-    raise ValueError(
+    raise NonFiniteError(
         f"{function} got NaN or inf in {name}: {bad.numel()} of {value.shape[0]} rows, the first is row {row}. "
         "Check the input data, or lower the learning rate if it came up in training."
     )

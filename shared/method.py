@@ -36,7 +36,7 @@ class Target(NamedTuple):
 
     features: Tensor  # (n_t, d)
     logits: Tensor | None = None  # (n_t, k)
-    index: Tensor | None = None  # (n_t,) row numbers, for memories and pseudo-labels
+    index: Tensor | None = None  # type: ignore[assignment] # (n_t,) row numbers, for memories and pseudo-labels
     strong: Target | None = None  # the same samples, strongly augmented
 
 
@@ -47,7 +47,9 @@ class Sizes(NamedTuple):
     classes: int
 
 
-Terms = Callable[[Source | None, Target, Tensor], dict[str, Tensor]]
+Terms = Callable[
+    [Any, Target, Tensor], dict[str, Tensor]
+]  # (source, or None in a source-free method, target, progress)
 
 
 class Update(NamedTuple):

@@ -1,0 +1,212 @@
+"""The grid: which cells are there, which are missing, and running these side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .cell import Job, build_method, cell_identity, load_cell_data, run_cell
+from .results import Cell
+from .suite import CellSettings, Suite
+from .workers import run_jobs
+
+__all__ = ["Failure", "GridError", "Plan", "exclusive", "plan", "run"]
+
+OUTPUT_BYTES = 25_000_000  # what a cell stores under --keep-outputs all, at most
+
+
+class GridError(ValueError):
+    """A grid that cannot be run as asked; said before work starts."""
+
+
+class Failure(NamedTuple):
+    """A cell that did not end well."""
+
+    settings: CellSettings
+    message: str
+    trace: str | None
+
+
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        jobs: the cells to run.
+        done: how many are there already.
+        resumed: how many of the jobs an earlier run has begun.
+        changed: sentences about cells that are there with other settings.
+    """
+
+    jobs: list[Job]
+    done: int
+    resumed: int
+    changed: list[str]
+
+
+def plan(
+    suite: Suite,
+    *,
+    protocol: str,
+    tasks: list[str],
+    methods: list[str],
+    seeds: int,
+    out: Path,
+    data: Path | None,
+    device: str,
+    keep: str,
+    fresh: bool,
+    steps: int | None = None,
+) -> Plan:
+    """Find out what is missing, and whether it can be made: data read, methods built, the folder written to.
+
+    Raises:
+        GridError: for a folder that cannot be written or a disk too full.
+        ValueError: for data or settings that are not as they should be.
+    """
+    _check_folder(out)
+    jobs: list[Job] = []
+    changed: list[str] = []
+    done = resumed = 0
+    for task in tasks:
+        data_of_task = None
+        for method in methods:
+            for seed in range(seeds):
+                settings = suite.cell(protocol, task, method, seed, steps)
+                if data_of_task is None:
+                    data_of_task = load_cell_data(settings, data)
+                if seed == 0:
+                    _try_to_build(settings, len(data_of_task.classes))
+                job = Job(settings, cell_identity(settings, data_of_task), out.resolve(), data, device, keep)
+                if fresh:
+                    shutil.rmtree(job.work, ignore_errors=True)
+                elif (job.folder / "result.json").is_file():
+                    done += 1
+                    continue
+                resumed += (job.work / "training.pt").is_file()
+                changed += _changes(job)
+                jobs.append(job)
+    _check_space(out, len(jobs), keep)
+    # seed by seed, so that an interrupted grid has whole rows of few seeds rather than few rows
+    jobs.sort(key=lambda job: job.settings.seed)
+    return Plan(jobs, done, resumed, changed)
+
+
+def _try_to_build(settings: CellSettings, classes: int) -> None:
+    from ..shared.extractors import create_network
+
+    network = create_network(settings.network.network, classes=classes, channels=settings.network.channels)
+    build_method(settings, network, classes)
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        (out / "cells").mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe-{os.getpid()}"
+        probe.write_bytes(b"landbridge")
+        probe.unlink()
+    except OSError as error:
+        raise GridError(
+            f"cannot write to {out} ({error.strerror}). Nothing was run; pass another folder with --out."
+        ) from error
+
+
+def _check_space(out: Path, cells: int, keep: str) -> None:
+    needed = cells * (OUTPUT_BYTES if keep == "all" else OUTPUT_BYTES // 10)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise GridError(
+            f"{cells} cells may need {needed / 1e9:.1f} GB in {out}; {free / 1e9:.1f} GB are free. Nothing was run; "
+            "make room, pass another folder with --out, or keep less with --keep-outputs scores."
+        )
+
+
+def _changes(job: Job) -> list[str]:
+    """A sentence if the cell is there with other settings, and which these are."""
+    s = job.settings
+    for other in sorted(job.folder.parent.glob(f"seed-{s.seed}-*")):
+        if other == job.folder:
+            continue
+        try:
+            theirs = json.loads((other / "result.json").read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        ours = s.model_dump(mode="json")
+        told = [f"{k} {a!r} -> {b!r}" for k, a, b in _differences(theirs, ours)]
+        what = "; ".join(told[:4]) + (f" and {len(told) - 4} more" if len(told) > 4 else "")
+        return [f"{s.task} {s.method} seed {s.seed}: {what or 'the data or the method itself changed'}"]
+    return []
+
+
+def _differences(theirs: Any, ours: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted({*theirs, *ours}):
+            yield from _differences(theirs.get(key), ours.get(key), f"{where}.{key}" if where else key)
+    elif theirs != ours:
+        yield where, theirs, ours
+
+
+@contextmanager
+def exclusive(out: Path) -> Iterator[None]:
+    """Hold the folder for this grid alone; the lock ends with the process, however it ends.
+
+    Raises:
+        GridError: if another run has it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "a+") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # no such locks on Windows: there two runs are on their own
+            pass
+        except OSError:
+            raise GridError(
+                f"another run is writing to {out}. Wait for it, or pass another folder with --out."
+            ) from None
+        yield
+
+
+def run(
+    jobs: list[Job],
+    *,
+    processes: int,
+    threads: int,
+    ended: Callable[[CellSettings, Cell | None, str | None], None],
+) -> list[Failure]:
+    """Run the cells side by side; one that fails is reported and the others go on.
+
+    Args:
+        jobs: the cells.
+        processes: how many side by side.
+        threads: of torch in each.
+        ended: called as each cell ends, with its result or its message.
+
+    Returns:
+        The failures.
+    """
+    failures = []
+    for outcome in run_jobs(run_cell, jobs, processes=processes, threads=threads):
+        settings = jobs[outcome.number].settings
+        if outcome.message is not None:
+            failures.append(Failure(settings, outcome.message, outcome.trace))
+            _log_failure(jobs[outcome.number], outcome.message, outcome.trace)
+        ended(settings, outcome.result, outcome.message)
+    return failures
+
+
+def _log_failure(job: Job, message: str, trace: str | None) -> None:
+    path = job.out / "failures.log"
+    s = job.settings
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
+            file.write(f"{stamp} {s.task} {s.method} seed {s.seed}: {message}\n{trace or ''}\n")
+    except OSError:
+        pass  # the disk may be what failed; the message itself is shown at the end

@@ -1,0 +1,38 @@
+"""AdaBN: the target's own BatchNorm statistics, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from .batchnorm import estimate_target_statistics
+from .method import Method, Source, Target
+
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["AdaBN"]
+
+
+class AdaBN(Method):
+    """Trains on the source alone, and evaluates with BatchNorm statistics of the target.
+
+    Its weights are those of source-only training, bit for bit. The statistics are taken over all target rows given to
+    training, whenever the network is about to be evaluated, and at the end.
+
+    Source: Li et al., Revisiting Batch Normalization For Practical Domain Adaptation, 2016, algorithm 1.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"batchnorm"})
+
+    def __init__(self) -> None:
+        super().__init__(weight=0.0)
+        self.sees_target = False
+
+    def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def refresh(self, network: Network, target_batches: Iterable[Tensor]) -> None:
+        estimate_target_statistics(network, target_batches)

@@ -1,0 +1,314 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .batches import Order, Samples, as_samples
+from .batchnorm import split_batchnorm
+from .checkpoint import CheckpointError, random_states, read_checkpoint, set_random_states, write_checkpoint
+from .checks import NonFiniteError, nearest
+from .history import History, TrainingDiverged
+from .method import Method
+from .network import Network
+from .optimizer import Optimizer
+from .progress import ProgressLine
+from .result import FitResult
+from .seeds import derive_seed, seed_globally
+from .step import Batch, Step, Stepper, TaskLoss
+
+__all__ = ["fit", "resolve_device"]
+
+
+def fit(
+    network: Network,
+    method: Method,
+    source: Any,
+    target: Any,
+    *,
+    steps: int = 1000,
+    batch_size: int | tuple[int, int] = 64,
+    optimizer: Optimizer | None = None,
+    seed: int = 0,
+    batch_statistics: str = "joint",
+    task_loss: TaskLoss = F.cross_entropy,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    device: torch.device | str = "auto",
+    precision: str = "float32",
+    compile: bool = False,
+    channels_last: bool = False,
+    accumulate: int = 1,
+    metrics_every: int = 50,
+    progress_bar: bool | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int | None = None,
+    evaluate_at: Collection[int] = (),
+    on_evaluate: Callable[[int, Network], None] | None = None,
+    init: FitResult | Path | str | None = None,
+) -> FitResult:
+    """Train a network on labelled source and unlabelled target data with a method, in place.
+
+    The same seed gives the same weights, bit for bit, on the same machine with the same number of threads; torch's
+    global random state is left as it was.
+
+    Args:
+        network: inputs -> (features, logits): :class:`Network`, ``create_network`` or ``wrap`` make one.
+        method: what is added to the task loss.
+        source: ``(inputs, labels)``, (n_s, ...) and (n_s,), arrays or tensors; uint8 images stay uint8 until they are
+            in the network (see ``Normalise``). None for a source-free method.
+        target: inputs (n_t, ...), without labels.
+        steps: how many optimiser steps (of a method with one update a step).
+        batch_size: samples a step and domain, or ``(source, target)``.
+        optimizer: how parameters move; SGD with momentum 0.9 at 0.01 if left out.
+        seed: decides the order of samples and all that is drawn in training (not the weights at the start, which
+            the network brings).
+        batch_statistics: of BatchNorm: ``joint``, over the concatenated batch; or ``per_domain``, each domain by its
+            own, evaluated by the target's. A method that does not see the target forwards the source alone.
+        task_loss: of source logits and labels, a scalar.
+        augment: applied to each domain's batch on the device.
+        device: ``auto`` is a GPU where there is one, else the CPU.
+        precision: ``float32``, or ``bfloat16``: the network under autocast, the method in float32.
+        compile: compile forward and losses with ``torch.compile``.
+        channels_last: memory format of network and images.
+        accumulate: batches a step, whose gradients are averaged; alignment is of each batch.
+        metrics_every: steps between two readings of the loss terms.
+        progress_bar: show one; None: if the output is a terminal.
+        checkpoint: a file to go on from if it is there, and to write every ``checkpoint_every`` steps and at the end.
+        checkpoint_every: in steps.
+        evaluate_at: steps (1 is the first) after which ``on_evaluate(step, network)`` is called.
+        on_evaluate: see there; the network comes in training mode.
+        init: a result, or a file of one, whose weights the network starts from: the second phase of two.
+
+    Returns:
+        The trained network with its history.
+
+    Raises:
+        ValueError, TypeError: for arguments that do not fit, with a sentence.
+        TrainingDiverged: if a loss becomes NaN or inf; the last good checkpoint stands.
+        CheckpointError: if the checkpoint is damaged or of other settings.
+
+    >>> x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    >>> network = lb.Network(torch.nn.Linear(5, 8), torch.nn.Linear(8, 2))
+    >>> result = fit(network, lb.SourceOnly(), (x, (x[:, 0] > 0).long()), x + 1, steps=20, batch_size=16, device="cpu")
+    >>> len(result.history), result.predict(x).shape
+    (20, torch.Size([64]))
+    """
+    run = _Run(**locals())
+    return run()
+
+
+def resolve_device(device: torch.device | str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        ValueError: for a GPU that is not there, or no device's name.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch sees no GPU here; use 'auto' or 'cpu'.")
+    return resolved
+
+
+class _Run:
+    """One call of :func:`fit`."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        for name, least in (("steps", 1), ("accumulate", 1), ("metrics_every", 1), ("checkpoint_every", 1)):
+            value = given[name]
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise ValueError(f"fit needs {name} as a whole number >= {least}; got {value!r}.")
+        for name, known in (("precision", ("float32", "bfloat16")), ("batch_statistics", ("joint", "per_domain"))):
+            if given[name] not in known:
+                raise ValueError("fit: " + nearest(name, given[name], known))
+        if not isinstance(given["network"], Network):
+            raise TypeError(
+                f"fit needs a landbridge Network; got {type(given['network']).__name__}. Use Network(extractor, head), "
+                "or wrap(module, head='name of its last layer')."
+            )
+        if not isinstance(given["method"], Method):
+            raise TypeError(f"fit needs a Method; got {given['method']!r}. Use, for example, DANN(features=256).")
+        self.device = resolve_device(given["device"])
+        self.steps, self.accumulate, self.seed = given["steps"], given["accumulate"], given["seed"]
+        self.checkpoint = None if given["checkpoint"] is None else Path(given["checkpoint"])
+        self.settings: Optimizer = given["optimizer"] or Optimizer()
+        self._data(given["source"], given["target"], given["batch_size"])
+        self._modules(given["network"], given["method"])
+
+    def _data(self, source: Any, target: Any, batch_size: int | tuple[int, int]) -> None:
+        sizes = (batch_size, batch_size) if isinstance(batch_size, int) else batch_size
+        self.target = as_samples("fit", "target", target, self.device, labelled=False)
+        self.target_order = Order(len(self.target), sizes[1], seed=self.seed, name="target", device=self.device)
+        self.source: Samples | None = None
+        if source is not None:
+            self.source = as_samples("fit", "source", source, self.device, labelled=True)
+            self.source_order = Order(len(self.source), sizes[0], seed=self.seed, name="source", device=self.device)
+
+    def _modules(self, network: Network, method: Method) -> None:
+        name = type(method).__name__
+        if self.source is None and {"source", "labels"} & method.needs:
+            raise ValueError(f"{name} is not source-free; got source=None. Pass source=(inputs, labels).")
+        init = self.given["init"]
+        if init is not None:
+            state = init.network.state_dict() if isinstance(init, FitResult) else FitResult.weights(Path(init))
+            network.load_state_dict(state)
+        format = torch.channels_last if self.given["channels_last"] else torch.preserve_format
+        self.network = network.to(self.device, memory_format=format)  # type: ignore[call-overload]
+        self.method = method.to(self.device)
+        split = None
+        per_domain = self.given["batch_statistics"] == "per_domain" and method.sees_target
+        if per_domain or "batchnorm" in method.needs:
+            split, layers = split_batchnorm(network)
+            if "batchnorm" in method.needs and not layers:
+                raise ValueError(f"{name} works on BatchNorm layers; {type(network).__name__} has none.")
+        method.begin(network)
+        self.step = Step(network, method, self.given["task_loss"], split, self.given["precision"])
+        self.optimizer = self.settings.make(network, method)
+        self.stepper = Stepper(self.step, self.optimizer, self.settings, compile=self.given["compile"])
+        self.history = History(self.given["metrics_every"])
+        self.progress = torch.zeros((), device=self.device)
+
+    def __call__(self) -> FitResult:
+        started = time.perf_counter()
+        states = random_states()
+        try:
+            first = self._resume()
+            self.step.train()
+            with ProgressLine(self.steps, first, self.given["progress_bar"]) as line:
+                for step in range(first, self.steps):
+                    self._one(step)
+                    self._after(step + 1, line)
+            self._read()
+            self._refresh(self.method.refresh_every is None)
+        finally:
+            set_random_states(states)
+        self.network.eval()
+        return FitResult(self.network, self.method, self.history, time.perf_counter() - started)
+
+    def _one(self, step: int) -> None:
+        seed_globally(derive_seed(self.seed, "step", step))  # what a step draws depends on nothing before it
+        progress = step / self.steps
+        self.progress.fill_(progress)
+        self.settings.set_rate(self.optimizer, progress)
+        batches = [self._batch(step * self.accumulate + i) for i in range(self.accumulate)]
+        try:
+            full = self.history.write(self.stepper(batches, self.progress))
+        except NonFiniteError as error:
+            raise TrainingDiverged(f"training stopped at step {step}: {error}") from error
+        if full:
+            self._read()
+
+    def _batch(self, number: int) -> Batch:
+        rows = self.target_order(number)
+        target = self._prepared(self.target, rows)
+        if self.source is None or self.source.labels is None:
+            return Batch(None, None, target, rows)
+        source_rows = self.source_order(number)
+        return Batch(
+            self._prepared(self.source, source_rows), self.source.labels.index_select(0, source_rows), target, rows
+        )
+
+    def _prepared(self, samples: Samples, rows: Tensor) -> Tensor:
+        x = samples.gather(rows)
+        if self.given["augment"] is not None:
+            x = self.given["augment"](x)
+        return x.contiguous(memory_format=torch.channels_last) if self.given["channels_last"] and x.ndim == 4 else x
+
+    def _after(self, done: int, line: ProgressLine) -> None:
+        line.advance(done, self.history)
+        every = self.method.refresh_every
+        if every is not None and done % every == 0:
+            self._refresh(True)
+        if done in self.given["evaluate_at"] and self.given["on_evaluate"] is not None:
+            self._read()
+            self._refresh(every is None)
+            self.given["on_evaluate"](done, self.network)
+            self.step.train()
+        due = self.given["checkpoint_every"]
+        if self.checkpoint is not None and (done == self.steps or (due is not None and done % due == 0)):
+            self._save(self.checkpoint, done)
+
+    def _read(self) -> None:
+        try:
+            self.history.read()
+        except TrainingDiverged as error:
+            if self.checkpoint is not None and self.checkpoint.exists():
+                raise TrainingDiverged(f"{error} The last good checkpoint is kept in {self.checkpoint}.") from None
+            raise
+
+    def _refresh(self, due: bool) -> None:
+        if due and type(self.method).refresh is not Method.refresh:
+            self.method.refresh(self.network, self._target_batches())
+
+    def _target_batches(self) -> Iterator[Tensor]:
+        for rows in self.target.chunks(500):
+            yield self.target.gather(rows)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What must be equal for a run to go on from a checkpoint."""
+        shown = ("steps", "accumulate", "seed", "batch_statistics", "precision", "channels_last")
+        method = {k: v for k, v in vars(self.method).items() if isinstance(v, (bool, int, float, str)) and k[0] != "_"}
+        return {
+            **{name: self.given[name] for name in shown},
+            "batch_size": str(self.given["batch_size"]),
+            "optimizer": str(self.settings),
+            "method": f"{type(self.method).__name__} {method | {'training': True}}",
+            "parameters": sum(p.numel() for p in self.step.parameters()),
+            "source": _digest(self.source),
+            "target": _digest(self.target),
+        }
+
+    def _save(self, path: Path, done: int) -> None:
+        self._read()
+        write_checkpoint(path, {
+            "format": 1,
+            "step": done,
+            "fingerprint": self._fingerprint(),
+            "network": self.network.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history.state(),
+            "positions": {"source": done * self.accumulate, "target": done * self.accumulate},
+            "random": random_states(),
+        })  # fmt: skip
+
+    def _resume(self) -> int:
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return 0
+        state = read_checkpoint(self.checkpoint, self.device)
+        ours, theirs = self._fingerprint(), state.get("fingerprint", {})
+        changed = [f"{key} was {theirs.get(key)!r}, is {ours[key]!r}" for key in ours if theirs.get(key) != ours[key]]
+        if state.get("format") != 1 or changed:
+            raise CheckpointError(
+                f"{self.checkpoint} is of a run with other settings: {'; '.join(changed) or 'another file format'}. "
+                "Delete it to start afresh, or run with its settings."
+            )
+        self.network.load_state_dict(state["network"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history.load(state["history"]["names"], state["history"]["values"].cpu())
+        set_random_states(state["random"])
+        return int(state["step"])
+
+
+def _digest(samples: Samples | None) -> str:
+    """Shape, dtype and a checksum of up to 64 rows, evenly spread, with all labels."""
+    if samples is None:
+        return "none"
+    rows = torch.linspace(0, len(samples) - 1, min(64, len(samples))).long()
+    some = samples.inputs[rows.to(samples.inputs.device)].cpu().contiguous().numpy().tobytes()
+    labels = b"" if samples.labels is None else samples.labels.cpu().numpy().tobytes()
+    return f"{tuple(samples.inputs.shape)} {samples.inputs.dtype} {zlib.crc32(some + labels):08x}"

@@ -1,0 +1,111 @@
+"""What training gives back: a network that predicts, saves itself, and loads without its method."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batches import as_samples
+from .batchnorm import DomainBatchNorm, split_batchnorm
+from .evaluate import forward_all
+from .extractors import create_network
+from .files import write_atomically
+from .history import History
+from .method import Method
+from .network import Network
+
+__all__ = ["FitResult", "load"]
+
+
+class FitResult:
+    """A trained network with its history.
+
+    Attributes:
+        network: the network that was passed to ``fit``, trained, in evaluation mode.
+        method: the method with what it learned; None after :func:`load`.
+        history: loss terms by step.
+        seconds: how long training took.
+    """
+
+    def __init__(self, network: Network, method: Method | None, history: History, seconds: float) -> None:
+        self.network, self.method, self.history, self.seconds = network, method, history, seconds
+
+    def forward(self, inputs: Any, *, source: bool = False) -> tuple[Tensor, Tensor]:
+        """Features (n, d) and logits (n, k) of inputs (n, ...), on the CPU.
+
+        Args:
+            inputs: an array or tensor as in training.
+            source: evaluate with the source's batch statistics, where both domains' are kept.
+        """
+        device = next(self.network.parameters()).device
+        return forward_all(self.network, as_samples("predict", "inputs", inputs, device, labelled=False), source=source)
+
+    def predict(self, inputs: Any) -> Tensor:
+        """The class number of each input, (n,), int64."""
+        return self.forward(inputs)[1].argmax(1)
+
+    def predict_proba(self, inputs: Any) -> Tensor:
+        """Class probabilities (n, k)."""
+        return self.forward(inputs)[1].softmax(1)
+
+    def save(self, path: Path | str) -> None:
+        """Write the network's weights into one safetensors file, atomically; it holds no code."""
+        from safetensors.torch import save
+
+        tensors = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        per_domain = any(isinstance(m, DomainBatchNorm) for m in self.network.modules())
+        about = {"format": 1, "network": self.network.spec, "per_domain": per_domain}
+        write_atomically(Path(path), save(tensors, metadata={"landbridge": json.dumps(about)}))
+
+    @staticmethod
+    def weights(path: Path) -> dict[str, Tensor]:
+        """The state that :meth:`save` wrote."""
+        return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("landbridge", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ValueError(f"load found no file at {path}. Pass the path given to FitResult.save.") from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"load cannot read {path} ({error}). It wants a file that FitResult.save wrote.") from error
+    if not isinstance(about, dict) or about.get("format") != 1:
+        raise ValueError(f"load wants a file that FitResult.save wrote; {path} is another safetensors file.")
+    return tensors, about
+
+
+def load(path: Path | str, network: Network | None = None, *, device: torch.device | str = "cpu") -> FitResult:
+    """What :meth:`FitResult.save` wrote, ready to predict.
+
+    Args:
+        path: the file.
+        network: a network of the same architecture, for one that ``create_network`` did not make.
+        device: where it is to predict.
+
+    Raises:
+        ValueError: if the file is not there, not such a file, or its weights do not fit, saying which.
+    """
+    tensors, about = _read(Path(path))
+    if network is None:
+        if about["network"] is None:
+            raise ValueError(
+                f"load: {path} holds the weights of a network of your own making. Make it again and pass it: "
+                "load(path, network)."
+            )
+        network = create_network(**about["network"])
+    if about["per_domain"]:
+        split_batchnorm(network)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"load: the weights in {path} do not fit the network: {error}") from error
+    return FitResult(network.to(device).eval(), None, History(), 0.0)

@@ -1,0 +1,173 @@
+"""One training step: the forward of both domains, the task loss, the method's terms, and the optimiser's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .batchnorm import DomainSplit
+from .method import Method, Source, Target, Update
+from .network import Network
+from .optimizer import Optimizer
+
+__all__ = ["Batch", "Step", "Stepper", "TaskLoss"]
+
+TaskLoss = Callable[[Tensor, Tensor], Tensor]
+Losses = Callable[[int, Any, Tensor], tuple[Tensor, dict[str, Tensor]]]
+
+
+class Batch(NamedTuple):
+    """What one forward takes."""
+
+    source: Tensor | None  # (n_s, ...)
+    labels: Tensor | None  # (n_s,)
+    target: Tensor  # (n_t, ...)
+    index: Tensor  # type: ignore[assignment] # (n_t,) row numbers of the target
+
+
+class Outputs(NamedTuple):
+    """What came of a batch."""
+
+    source: Source | None
+    target: Target
+
+    def detach(self) -> Outputs:
+        """The same without a graph."""
+        return Outputs(*(None if side is None else _detached(side) for side in self))  # type: ignore[arg-type]
+
+
+def _detached(side: Source | Target) -> Source | Target:
+    return type(side)(*(v.detach() if isinstance(v, Tensor) else v for v in side))  # type: ignore[arg-type]
+
+
+class Step(nn.Module):
+    """Network, task loss and method as one module: what is autocast and compiled.
+
+    Args:
+        network: what learns.
+        method: what is added.
+        task_loss: of source logits and labels, a scalar.
+        split: told what a batch holds, for per-domain batch statistics; None under ``joint``.
+        precision: ``float32``, or ``bfloat16`` to forward the network under autocast. The method always gets float32.
+    """
+
+    def __init__(
+        self, network: Network, method: Method, task_loss: TaskLoss, split: DomainSplit | None, precision: str
+    ) -> None:
+        super().__init__()
+        self.network, self.method, self.task_loss = network, method, task_loss
+        self.updates = method.updates()
+        self.split = split
+        self.autocast = precision == "bfloat16"
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """One forward of both domains, concatenated; of the source alone if the method does not see the target."""
+        n_s = 0 if batch.source is None else batch.source.shape[0]
+        both = self.method.sees_target and n_s > 0
+        if both and batch.source is not None:
+            x = torch.cat([batch.source, batch.target])
+        else:
+            x = batch.target if batch.source is None else batch.source
+        if self.split is not None:
+            self.split.n_source, self.split.source = (n_s if both else None), n_s > 0
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            features, logits = self.network(x)
+        if self.split is not None:
+            self.split.n_source, self.split.source = None, False
+        features, logits = features.float(), logits.float()
+        if n_s == 0:
+            return Outputs(None, Target(features, logits, batch.index))
+        source = Source(features[:n_s], logits[:n_s], batch.labels)
+        return Outputs(source, Target(features[n_s:], logits[n_s:], batch.index))
+
+    def loss(self, number: int, outputs: Outputs, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What an update differentiates, and its parts detached: the method's weighted terms, and ``task``."""
+        update = self.updates[number]
+        losses: dict[str, Tensor] = {}
+        source, target = outputs
+        if update.task and source is not None and source.logits is not None and source.labels is not None:
+            losses["task"] = self.task_loss(source.logits, source.labels)
+        if self.method.sees_target:
+            losses.update(self.method.losses(source, target, progress, update))
+        values = list(losses.values())
+        if not values:
+            raise ValueError(
+                "fit got an update with neither task loss nor terms: there is nothing to train. Give it a term, or "
+                "a source and task=True."
+            )
+        return sum(values[1:], values[0]), {name: value.detach() for name, value in losses.items()}
+
+    def forward(self, number: int, batch: Batch, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """From a batch to :meth:`loss`."""
+        return self.loss(number, self.outputs(batch), progress)
+
+
+class Stepper:
+    """Carries out a method's updates on the batches of a step.
+
+    Args:
+        step: the module.
+        optimizer: torch's, over all parameters that learn.
+        settings: where it came from; for clipping.
+        compile: whether to compile forward and losses.
+    """
+
+    def __init__(self, step: Step, optimizer: torch.optim.Optimizer, settings: Optimizer, *, compile: bool) -> None:
+        self.step, self.optimizer, self.clip = step, optimizer, settings.clip
+        self.trained = [self._parameters(update) for update in step.updates]
+        everything = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.partial = [everything != {id(p) for p in trained} for trained in self.trained]
+        self.single = len(step.updates) == 1 and step.updates[0].repeat == 1
+        self._forward: Losses = torch.compile(step) if compile else step
+        self._outputs: Callable[[Batch], Outputs] = torch.compile(step.outputs) if compile else step.outputs
+        self._loss: Losses = torch.compile(step.loss) if compile else step.loss
+
+    def _parameters(self, update: Update) -> list[nn.Parameter]:
+        parts = {**self.step.network.parts(), "method": list(self.step.method.parameters())}
+        unknown = update.trains - parts.keys()
+        if unknown:
+            raise ValueError(f"Update.trains knows {sorted(parts)}; got {sorted(unknown)}.")
+        chosen = dict.fromkeys(p for name in sorted(update.trains) for p in parts[name] if p.requires_grad)
+        if not chosen:
+            raise ValueError(f"an Update trains {sorted(update.trains)}, but there is no parameter to learn in these.")
+        return list(chosen)
+
+    def __call__(self, batches: Sequence[Batch], progress: Tensor) -> dict[str, Tensor]:
+        """All updates on the batches of one step (several under accumulation); the terms, averaged over them."""
+        if self.single:
+            return self._update(0, self._forward, batches, progress)
+        terms: dict[str, Tensor] = {}
+        outputs: list[Outputs] | None = None
+        spent = False  # whether the outputs' graph has been differentiated
+        for number, update in enumerate(self.step.updates):
+            for _ in range(update.repeat):
+                if outputs is None or (update.fresh and spent):
+                    outputs, spent = [self._outputs(batch) for batch in batches], False
+                seen = outputs if update.fresh else [o.detach() for o in outputs]
+                terms |= self._update(number, self._loss, seen, progress)
+                spent = spent or update.fresh
+                if update.fresh and update.trains & {"extractor", "head", "norm"}:
+                    outputs = None  # the network has moved
+        return terms
+
+    def _update(self, number: int, losses: Losses, inputs: Sequence[Any], progress: Tensor) -> dict[str, Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        trained = self.trained[number]
+        seen: list[dict[str, Tensor]] = []
+        for one in inputs:
+            value, terms = losses(number, one, progress)
+            if len(inputs) > 1:
+                value = value / len(inputs)
+            if not value.requires_grad:
+                raise ValueError(f"the losses {sorted(terms)} do not depend on anything that the update trains.")
+            value.backward(inputs=trained if self.partial[number] else None)  # type: ignore[no-untyped-call]
+            seen.append(terms)
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(trained, self.clip)
+        self.optimizer.step()
+        if len(seen) == 1:
+            return seen[0]
+        return {name: torch.stack([terms[name] for terms in seen]).mean() for name in seen[0]}
