@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..shared.checks import check_logits
+from ..shared.checks import check_logits, full_precision
 from ..shared.method import Method, Source, Target, Update
 
 __all__ = ["MCD", "classifier_discrepancy"]
@@ -45,6 +45,7 @@ def classifier_discrepancy(logits: Tensor, others: Tensor) -> Tensor:
     return _classifier_discrepancy(logits, others)
 
 
+@full_precision
 def _classifier_discrepancy(logits: Tensor, others: Tensor) -> Tensor:
     return (logits.softmax(1) - others.softmax(1)).abs().mean()
 

@@ -120,6 +120,8 @@ def as_samples(function: str, name: str, data: Any, device: torch.device, *, lab
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
+    if labels is not None and not labels.is_floating_point():
+        labels = labels.long()  # what cross-entropy takes
     return Samples(inputs, labels, device)
 
 

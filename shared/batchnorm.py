@@ -40,7 +40,8 @@ class DomainBatchNorm(_BatchNorm):
     """BatchNorm whose batch statistics and running statistics are each domain's own; the affine part is shared.
 
     ``running_mean`` and ``running_var`` are the target's, by which it evaluates: the state loads into a plain
-    BatchNorm, and a plain one's into this (the source's statistics then start as a copy).
+    BatchNorm (with ``strict=False``, which leaves the source's statistics out), and a plain one's into this (the
+    source's statistics then start as a copy).
 
     Args:
         layer: the layer to take the place of; its parameters and running statistics go on.

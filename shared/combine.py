@@ -97,6 +97,7 @@ class Combine(Method):
             part.begin(network)
 
     def refresh(self, network: Network, target_batches: Iterable[Tensor]) -> None:
-        batches = list(target_batches)
-        for part in self._parts().values():
+        refreshed = [part for part in self._parts().values() if type(part).refresh is not Method.refresh]
+        batches = list(target_batches) if len(refreshed) > 1 else target_batches
+        for part in refreshed:
             part.refresh(network, batches)

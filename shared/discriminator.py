@@ -8,6 +8,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .checks import full_precision
+
 __all__ = ["DomainDiscriminator", "domain_loss"]
 
 
@@ -47,6 +49,7 @@ class DomainDiscriminator(nn.Sequential):
         return logits.squeeze(-1)
 
 
+@full_precision
 def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
     r"""The discriminator's loss: the sum over both domains of the mean binary cross-entropy.
 

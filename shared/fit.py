@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .batches import Order, Samples, as_samples
@@ -22,7 +23,7 @@ from .network import Network
 from .optimizer import Optimizer
 from .progress import ProgressLine
 from .result import FitResult
-from .seeds import derive_seed, seed_globally
+from .seeds import derive_seed, seed_globally, seed_libraries, seeded
 from .step import Batch, Step, Stepper, TaskLoss
 
 __all__ = ["fit", "resolve_device"]
@@ -150,6 +151,8 @@ class _Run:
 
     def _data(self, source: Any, target: Any, batch_size: int | tuple[int, int]) -> None:
         sizes = (batch_size, batch_size) if isinstance(batch_size, int) else batch_size
+        if not isinstance(sizes, (tuple, list)) or len(sizes) != 2 or not all(isinstance(n, int) for n in sizes):
+            raise TypeError(f"fit needs batch_size as a whole number or (source, target); got {batch_size!r}.")
         self.target = as_samples("fit", "target", target, self.device, labelled=False)
         self.target_order = Order(len(self.target), sizes[1], seed=self.seed, name="target", device=self.device)
         self.source: Samples | None = None
@@ -161,10 +164,6 @@ class _Run:
         name = type(method).__name__
         if self.source is None and {"source", "labels"} & method.needs:
             raise ValueError(f"{name} is not source-free; got source=None. Pass source=(inputs, labels).")
-        init = self.given["init"]
-        if init is not None:
-            state = init.network.state_dict() if isinstance(init, FitResult) else FitResult.weights(Path(init))
-            network.load_state_dict(state)
         format = torch.channels_last if self.given["channels_last"] else torch.preserve_format
         self.network = network.to(self.device, memory_format=format)  # type: ignore[call-overload]
         self.method = method.to(self.device)
@@ -174,24 +173,37 @@ class _Run:
             split, layers = split_batchnorm(network)
             if "batchnorm" in method.needs and not layers:
                 raise ValueError(f"{name} works on BatchNorm layers; {type(network).__name__} has none.")
-        method.begin(network)
+        if not per_domain and method.sees_target:
+            split = None  # one batch, whatever the layers could keep apart
+        if self.given["init"] is not None:
+            _start_from(self.given["init"], network)
+        network.train()
+        method.train()
+        with seeded(self.seed, "begin"):
+            method.begin(network)
         self.step = Step(network, method, self.given["task_loss"], split, self.given["precision"])
+        self.frozen = [module for module in self.step.modules() if not module.training]
         self.optimizer = self.settings.make(network, method)
         self.stepper = Stepper(self.step, self.optimizer, self.settings, compile=self.given["compile"])
         self.history = History(self.given["metrics_every"])
         self.progress = torch.zeros((), device=self.device)
+        self.fingerprint = self._fingerprint()
 
     def __call__(self) -> FitResult:
         started = time.perf_counter()
         states = random_states()
         try:
+            seed_libraries(derive_seed(self.seed, "libraries"))
             first = self._resume()
-            self.step.train()
+            self._train()
+            if first == 0:
+                self._refresh(self.method.refresh_every is not None)
             with ProgressLine(self.steps, first, self.given["progress_bar"]) as line:
                 for step in range(first, self.steps):
                     self._one(step)
                     self._after(step + 1, line)
             self._read()
+            self._check_weights(self.steps)
             self._refresh(self.method.refresh_every is None)
         finally:
             set_random_states(states)
@@ -207,7 +219,8 @@ class _Run:
         try:
             full = self.history.write(self.stepper(batches, self.progress))
         except NonFiniteError as error:
-            raise TrainingDiverged(f"training stopped at step {step}: {error}") from error
+            self._read()  # a term of an earlier step says more
+            raise self._diverged(f"training stopped at step {step}: {error}") from error
         if full:
             self._read()
 
@@ -227,6 +240,12 @@ class _Run:
             x = self.given["augment"](x)
         return x.contiguous(memory_format=torch.channels_last) if self.given["channels_last"] and x.ndim == 4 else x
 
+    def _train(self) -> None:
+        """Training mode, but for what the method has put into evaluation mode for good."""
+        self.step.train()
+        for module in self.frozen:
+            module.training = False
+
     def _after(self, done: int, line: ProgressLine) -> None:
         line.advance(done, self.history)
         every = self.method.refresh_every
@@ -236,7 +255,7 @@ class _Run:
             self._read()
             self._refresh(every is None)
             self.given["on_evaluate"](done, self.network)
-            self.step.train()
+            self._train()
         due = self.given["checkpoint_every"]
         if self.checkpoint is not None and (done == self.steps or (due is not None and done % due == 0)):
             self._save(self.checkpoint, done)
@@ -245,9 +264,20 @@ class _Run:
         try:
             self.history.read()
         except TrainingDiverged as error:
-            if self.checkpoint is not None and self.checkpoint.exists():
-                raise TrainingDiverged(f"{error} The last good checkpoint is kept in {self.checkpoint}.") from None
-            raise
+            raise self._diverged(str(error)) from None
+
+    def _check_weights(self, done: int) -> None:
+        """Weights can be lost to a gradient while every loss is finite; no checkpoint is written of such."""
+        for name, parameter in self.step.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise self._diverged(
+                    f"training diverged: {name} holds NaN or inf after {done} steps, though every loss was finite, so "
+                    "a gradient was not. Lower the learning rate or the method's weight."
+                )
+
+    def _diverged(self, sentence: str) -> TrainingDiverged:
+        kept = self.checkpoint is not None and self.checkpoint.exists()
+        return TrainingDiverged(sentence + (f" The last good checkpoint is kept in {self.checkpoint}." if kept else ""))
 
     def _refresh(self, due: bool) -> None:
         if due and type(self.method).refresh is not Method.refresh:
@@ -260,12 +290,11 @@ class _Run:
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a run to go on from a checkpoint."""
         shown = ("steps", "accumulate", "seed", "batch_statistics", "precision", "channels_last")
-        method = {k: v for k, v in vars(self.method).items() if isinstance(v, (bool, int, float, str)) and k[0] != "_"}
         return {
             **{name: self.given[name] for name in shown},
             "batch_size": str(self.given["batch_size"]),
             "optimizer": str(self.settings),
-            "method": f"{type(self.method).__name__} {method | {'training': True}}",
+            "method": "; ".join(_settings(m) for m in self.method.modules() if isinstance(m, Method)),
             "parameters": sum(p.numel() for p in self.step.parameters()),
             "source": _digest(self.source),
             "target": _digest(self.target),
@@ -273,10 +302,11 @@ class _Run:
 
     def _save(self, path: Path, done: int) -> None:
         self._read()
+        self._check_weights(done)
         write_checkpoint(path, {
             "format": 1,
             "step": done,
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self.fingerprint,
             "network": self.network.state_dict(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -289,19 +319,39 @@ class _Run:
         if self.checkpoint is None or not self.checkpoint.exists():
             return 0
         state = read_checkpoint(self.checkpoint, self.device)
-        ours, theirs = self._fingerprint(), state.get("fingerprint", {})
+        ours, theirs = self.fingerprint, state.get("fingerprint", {})
         changed = [f"{key} was {theirs.get(key)!r}, is {ours[key]!r}" for key in ours if theirs.get(key) != ours[key]]
         if state.get("format") != 1 or changed:
             raise CheckpointError(
                 f"{self.checkpoint} is of a run with other settings: {'; '.join(changed) or 'another file format'}. "
                 "Delete it to start afresh, or run with its settings."
             )
-        self.network.load_state_dict(state["network"])
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self.method.load_state_dict(state["method"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{self.checkpoint} is of another network or method: {error}") from error
         self.history.load(state["history"]["names"], state["history"]["values"].cpu())
         set_random_states(state["random"])
         return int(state["step"])
+
+
+def _start_from(init: FitResult | Path | str, network: Network) -> None:
+    state = init.network.state_dict() if isinstance(init, FitResult) else FitResult.weights(Path(init))
+    known = network.state_dict().keys()
+    extra = ("source_running_mean", "source_running_var")  # of a first phase per domain, where this one is not
+    state = {name: value for name, value in state.items() if name in known or not name.endswith(extra)}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"fit: the weights of init do not fit the network: {error}") from error
+
+
+def _settings(method: nn.Module) -> str:
+    shown = {k: v for k, v in vars(method).items() if k[0] != "_" and k != "training"}
+    plain = {k: v for k, v in shown.items() if isinstance(v, (bool, int, float, str)) or is_dataclass(v)}
+    return f"{type(method).__name__} {plain}"
 
 
 def _digest(samples: Samples | None) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Method", "Sizes", "Source", "Target", "Update"]
 
-NEEDS = frozenset({"source", "logits", "labels", "head", "index", "strong", "batchnorm"})
+NEEDS = frozenset({"source", "logits", "labels", "head", "index", "strong", "inputs", "batchnorm"})
 TRAINS = frozenset({"extractor", "head", "method", "norm"})
 
 
@@ -29,6 +29,7 @@ class Source(NamedTuple):
     labels: Tensor | None = None  # (n_s,)
     weights: Tensor | None = None  # (n_s,) sample weights
     domain: Tensor | None = None  # (n_s,) which source, where there are several
+    inputs: Tensor | None = None  # (n_s, ...) what the features were made of, for a frozen or averaged network
 
 
 class Target(NamedTuple):
@@ -38,6 +39,7 @@ class Target(NamedTuple):
     logits: Tensor | None = None  # (n_t, k)
     index: Tensor | None = None  # type: ignore[assignment] # (n_t,) row numbers, for memories and pseudo-labels
     strong: Target | None = None  # the same samples, strongly augmented
+    inputs: Tensor | None = None  # (n_t, ...)
 
 
 class Sizes(NamedTuple):
@@ -89,7 +91,7 @@ class Method(nn.Module):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"source"})
-    """Of ``source logits labels head index strong batchnorm``: what must be there. Without ``source`` it is
+    """Of ``source logits labels head index strong inputs batchnorm``: what must be there. Without ``source`` it is
     source-free."""
     least: ClassVar[int] = 1
     """The samples of each domain that one batch must hold: 2 where a covariance is taken."""
@@ -99,7 +101,7 @@ class Method(nn.Module):
     sees_target: bool = True
     """False: the loop forwards the source alone (source-only training)."""
     refresh_every: int | None = None
-    """Steps between two calls of :meth:`refresh`; None: before evaluations only."""
+    """Steps between two calls of :meth:`refresh`, the first before the first step; None: before evaluations only."""
     version: ClassVar[int] = 1
     """Raised by hand when a change of the file changes its numbers; part of a benchmark cell's identity."""
 
@@ -185,10 +187,15 @@ class Method(nn.Module):
         return (Update(self.terms),)
 
     def begin(self, network: Network) -> None:
-        """Called once before the optimiser is made: take frozen copies, freeze parts."""
+        """Called once before the optimiser is made: take frozen copies, freeze parts.
+
+        Both modules are in training mode; what is put into ``eval()`` here stays in it.
+        """
 
     def refresh(self, network: Network, target_batches: Iterable[Tensor]) -> None:
-        """Called every ``refresh_every`` steps, and before evaluations if that is None.
+        """Called before the first step and every ``refresh_every`` steps, or before evaluations if that is None.
+
+        What it keeps from one call to the next belongs in buffers or :meth:`get_extra_state`, so that it is resumed.
 
         Args:
             network: the network in training, in the mode it is in.
@@ -231,3 +238,5 @@ class Method(nn.Module):
             raise ValueError(f"{name} keeps a memory of target rows; got Target(index=None). Pass their row numbers.")
         if "strong" in self.needs and target.strong is None:
             raise ValueError(f"{name} needs a strongly augmented copy of the batch; got Target(strong=None).")
+        if "inputs" in self.needs and (target.inputs is None or (source is not None and source.inputs is None)):
+            raise ValueError(f"{name} forwards a network of its own; got inputs=None. Pass the inputs of the features.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -73,7 +72,7 @@ class WrappedNetwork(Network):
             self._hook = module.get_submodule(features).register_forward_hook(self._catch_output)
 
     def _catch_input(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._caught = inputs[0]
+        self._caught = inputs[0] if inputs else None
 
     def _catch_output(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self._caught = output
@@ -89,9 +88,9 @@ class WrappedNetwork(Network):
         return self.module.get_submodule(self.head_name)
 
     @property
-    def extractor(self) -> Callable[[Tensor], Tensor]:  # type: ignore[override]
-        """Inputs -> features."""
-        return lambda x: self(x)[0]
+    def extractor(self) -> nn.Module:  # type: ignore[override]
+        """Inputs -> features, by way of the whole network: a copy of it is a copy of the network."""
+        return _Features(self)
 
     @property
     def backbone(self) -> nn.Module:
@@ -109,6 +108,16 @@ class WrappedNetwork(Network):
                 + ", ".join(_layers(self.module)[:12])
             )
         return caught.flatten(1), logits
+
+
+class _Features(nn.Module):
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.network(x)[0]
+        return features
 
 
 def wrap(module: nn.Module, *, head: str, features: str | None = None) -> WrappedNetwork:

@@ -73,10 +73,14 @@ class Optimizer:
             raise ValueError("fit has nothing to train: every parameter of network and method is frozen.")
         fused = _can_fuse([*slow, *fast])
         if self.name == "sgd":
-            return torch.optim.SGD(
+            made = torch.optim.SGD(
                 groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov and self.momentum > 0,
                 weight_decay=self.weight_decay, fused=fused,
             )  # fmt: skip
+            if self.momentum > 0:  # the fused kernel cannot take parameters that join after the first step otherwise
+                for parameter in (*slow, *fast):
+                    made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return made
         kind = torch.optim.AdamW if self.name == "adamw" else torch.optim.Adam
         return kind(groups, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
 

@@ -56,7 +56,10 @@ class FitResult:
         """Write the network's weights into one safetensors file, atomically; it holds no code."""
         from safetensors.torch import save
 
-        tensors = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        tensors = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.network.state_dict().items()
+        }
         per_domain = any(isinstance(m, DomainBatchNorm) for m in self.network.modules())
         about = {"format": 1, "network": self.network.spec, "per_domain": per_domain}
         write_atomically(Path(path), save(tensors, metadata={"landbridge": json.dumps(about)}))

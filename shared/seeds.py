@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
-__all__ = ["derive_seed", "generator", "seeded"]
+__all__ = ["derive_seed", "generator", "seed_globally", "seed_libraries", "seeded"]
 
 
 def derive_seed(*parts: str | int) -> int:
@@ -42,3 +44,9 @@ def seed_globally(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
+
+
+def seed_libraries(seed: int) -> None:
+    """Seed numpy's and Python's global generators, from which an augmentation may draw."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (the global state is what augmentations of others draw from)

@@ -79,9 +79,9 @@ class Step(nn.Module):
             self.split.n_source, self.split.source = None, False
         features, logits = features.float(), logits.float()
         if n_s == 0:
-            return Outputs(None, Target(features, logits, batch.index))
-        source = Source(features[:n_s], logits[:n_s], batch.labels)
-        return Outputs(source, Target(features[n_s:], logits[n_s:], batch.index))
+            return Outputs(None, Target(features, logits, batch.index, inputs=batch.target))
+        source = Source(features[:n_s], logits[:n_s], batch.labels, inputs=batch.source)
+        return Outputs(source, Target(features[n_s:], logits[n_s:], batch.index, inputs=batch.target))
 
     def loss(self, number: int, outputs: Outputs, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What an update differentiates, and its parts detached: the method's weighted terms, and ``task``."""
@@ -91,7 +91,8 @@ class Step(nn.Module):
         if update.task and source is not None and source.logits is not None and source.labels is not None:
             losses["task"] = self.task_loss(source.logits, source.labels)
         if self.method.sees_target:
-            losses.update(self.method.losses(source, target, progress, update))
+            terms = self.method.losses(source, target, progress, update)
+            losses = {**losses, **terms}
         values = list(losses.values())
         if not values:
             raise ValueError(

@@ -1,0 +1,231 @@
+"""The contract between a method and a loop, held by two small methods."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from landbridge.shared.method import Method, Sizes, Source, Target, Update
+
+
+class Small(Method):
+    """The mean features' distance, and a part of its own."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"source"})
+
+    def __init__(self, *, features: int, scale: float = 1.0, weight: float = 1.0, schedule: str = "constant") -> None:
+        super().__init__(weight=weight, schedule=schedule)
+        self.scale = scale
+        self.part = nn.Linear(features, 1, bias=False)
+
+    def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        gap = source.features.mean(0) - target.features.mean(0)
+        return {"gap": self.scale * gap.square().sum(), "part": self.part(gap).square().sum()}
+
+
+class Greedy(Method):
+    """Reads everything a batch can hold."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "logits", "labels", "index", "strong"})
+
+    def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        return {"confusion": target.logits.softmax(-1).prod(-1).mean()}
+
+
+class SourceFree(Method):
+    """Sees the target alone."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+
+    def terms(self, source: Source | None, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        return {"entropy": torch.distributions.Categorical(logits=target.logits).entropy().mean()}
+
+
+class Inside(Small):
+    """Applies its weight itself."""
+
+    weighs = "inside"
+
+
+class TwoUpdates(Small):
+    """Trains in two updates a step."""
+
+    def updates(self) -> tuple[Update, ...]:
+        return (
+            Update(self.terms, trains=frozenset({"method"}), repeat=3, fresh=False),
+            Update(self.other, task=False),
+        )
+
+    def other(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        return {"other": target.features.square().sum()}
+
+
+SOURCE = Source(torch.tensor([[1.0, 0.0], [3.0, 2.0], [2.0, 1.0]]), torch.zeros(3, 4), torch.tensor([0, 1, 3]))
+TARGET = Target(torch.tensor([[0.0, 0.0], [2.0, 1.0]]), torch.zeros(2, 4), torch.tensor([5, 9]))
+WHOLE = TARGET._replace(strong=TARGET)
+
+
+def small(**settings: float | str) -> Small:
+    torch.manual_seed(0)
+    return Small.create(Sizes(features=2, classes=4), **settings)
+
+
+def test_terms_are_weighted_and_summed() -> None:
+    one, three = small(), small(weight=3.0)
+    progress = torch.tensor(0.25)
+    assert list(one.losses(SOURCE, TARGET, progress)) == ["gap", "part"]
+    for name, loss in one.losses(SOURCE, TARGET, progress).items():
+        assert torch.equal(3 * loss, three.losses(SOURCE, TARGET, progress)[name])
+    assert torch.equal(three(SOURCE, TARGET), sum(three.losses(SOURCE, TARGET, torch.tensor(1.0)).values()))
+    assert float(one.losses(SOURCE, TARGET, progress)["gap"]) == pytest.approx(1.0 + 0.25)
+
+
+def test_a_method_that_weighs_inside_is_left_alone() -> None:
+    torch.manual_seed(0)
+    inside = Inside(features=2, weight=3.0, schedule="ramp")
+    assert float(inside.losses(SOURCE, TARGET, torch.tensor(0.0))["gap"]) == pytest.approx(1.25)
+
+
+def test_the_ramp() -> None:
+    ramped, plain = small(weight=2.0, schedule="ramp"), small()
+    for p in (0.0, 0.1, 1.0):
+        expected = 2 * torch.tanh(torch.tensor(5 * p)) * plain(SOURCE, TARGET)
+        torch.testing.assert_close(ramped(SOURCE, TARGET, p), expected)
+    assert isinstance(ramped.strength(torch.tensor(0.5)), Tensor)
+    assert small(weight=2.0).strength(torch.tensor(0.5)) == 2.0
+
+
+def test_progress_is_a_number_or_a_tensor() -> None:
+    ramped = small(schedule="ramp")
+    assert torch.equal(ramped(SOURCE, TARGET, 0.1), ramped(SOURCE, TARGET, torch.tensor(0.1)))
+    assert not torch.equal(ramped(SOURCE, TARGET, 0.1), ramped(SOURCE, TARGET))
+
+
+def test_weight_zero_adds_nothing_and_moves_nothing() -> None:
+    method = small(weight=0.0)
+    source = SOURCE._replace(features=SOURCE.features.clone().requires_grad_())
+    loss = method(source, TARGET)
+    loss.backward()
+    assert loss == 0
+    assert torch.count_nonzero(source.features.grad) == 0
+    assert torch.count_nonzero(method.part.weight.grad) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "sentence"),
+    [
+        ({"weight": -1.0}, ValueError, "Small needs a finite weight >= 0; got -1.0."),
+        ({"weight": float("inf")}, ValueError, "Small needs a finite weight >= 0; got inf."),
+        ({"weight": float("nan")}, ValueError, "Small needs a finite weight >= 0; got nan."),
+        ({"weight": "1"}, TypeError, "Small needs weight as a number; got str."),
+        ({"weight": True}, TypeError, "Small needs weight as a number; got bool."),
+        ({"schedule": "rampe"}, ValueError, "Small: unknown schedule 'rampe'; did you mean 'ramp'?"),
+        ({"scales": 2.0}, ValueError, "Small: unknown setting 'scales'; did you mean 'scale'?"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, object], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=re.escape(sentence)):
+        Small.create(Sizes(2, 4), **settings)
+
+
+def test_create_passes_sizes_where_they_are_asked_for_and_settings_win() -> None:
+    assert Small.create(Sizes(7, 4), scale=2.0).part.in_features == 7
+    assert Small.create(Sizes(7, 4), features=5).part.in_features == 5
+    assert Greedy.create(Sizes(7, 4), weight=0.5).weight == 0.5
+
+
+def test_an_unknown_need_is_a_sentence() -> None:
+    class Misspelt(Small):
+        needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+
+    with pytest.raises(ValueError, match=r"Misspelt\.needs: unknown need 'sources'; did you mean 'source'\?"):
+        Misspelt(features=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "sentence"),
+    [
+        (None, WHOLE, "Greedy compares source and target; got source=None. Pass Source(features, ...)."),
+        (SOURCE, WHOLE._replace(logits=None), "Greedy needs target logits; got Target(features=(2, ...), logits=None)"),
+        (SOURCE._replace(logits=None), WHOLE, "Greedy needs source logits; got Source(features=(3, ...), logits=None)"),
+        (SOURCE._replace(logits=torch.zeros(3, 5)), WHOLE, "the same classes; got 5 for the source and 4 for the targ"),
+        (SOURCE._replace(labels=None), WHOLE, "Greedy needs source labels; got labels=None"),
+        (SOURCE._replace(labels=torch.zeros(2, dtype=torch.long)), WHOLE, "shape (3,); got (2,)"),
+        (SOURCE, WHOLE._replace(index=None), "Greedy keeps a memory of target rows; got Target(index=None)"),
+        (SOURCE, TARGET, "Greedy needs a strongly augmented copy of the batch; got Target(strong=None)"),
+        (SOURCE, WHOLE._replace(features=torch.zeros(2, 3)), "got source (3, 2) and target (2, 3)"),
+        (SOURCE, WHOLE._replace(features=torch.full((2, 2), torch.nan)), "Greedy got NaN or inf in target: 2 of 2"),
+        (SOURCE, WHOLE._replace(logits=torch.full((2, 4), torch.nan)), "Greedy got NaN or inf in target logits"),
+    ],
+)
+def test_a_batch_that_lacks_something(source: Source | None, target: Target, sentence: str) -> None:
+    method = Greedy()
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        method.losses(source, target, torch.tensor(1.0))
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        method(source, target)
+
+
+def test_a_whole_batch_is_taken() -> None:
+    assert float(Greedy()(SOURCE, WHOLE)) == pytest.approx(0.25**4)
+
+
+def test_least_rows() -> None:
+    class Pairs(Small):
+        least = 3
+
+    with pytest.raises(ValueError, match=r"Pairs needs at least 3 samples of each domain; got 2 in target\."):
+        Pairs(features=2)(SOURCE, TARGET)
+
+
+def test_a_source_free_method_does_without_the_source() -> None:
+    method = SourceFree()
+    assert float(method(None, TARGET)) == pytest.approx(float(torch.tensor(4.0).log()))
+    with pytest.raises(ValueError, match="SourceFree got NaN or inf in target"):
+        method(None, TARGET._replace(features=TARGET.features * torch.nan))
+    with pytest.raises(ValueError, match="SourceFree needs target logits"):
+        method(None, TARGET._replace(logits=None))
+
+
+def test_several_updates_cannot_be_one_sum() -> None:
+    method = TwoUpdates(features=2)
+    with pytest.raises(TypeError, match=r"TwoUpdates trains its parts in 2 separate updates .*use landbridge\.fit"):
+        method(SOURCE, TARGET)
+    first, second = method.updates()
+    assert list(method.losses(SOURCE, TARGET, torch.tensor(1.0), first)) == ["gap", "part"]
+    assert list(method.losses(SOURCE, TARGET, torch.tensor(1.0), second)) == ["other"]
+    with pytest.raises(ValueError, match="TwoUpdates got an empty target"):
+        method.losses(SOURCE, Target(torch.zeros(0, 2)), torch.tensor(1.0), second)
+
+
+@pytest.mark.parametrize(
+    "change", [{"trains": frozenset({"norm"})}, {"task": False}, {"repeat": 2}, {"fresh": False}], ids=str
+)
+def test_one_update_of_another_kind_cannot_be_a_sum_either(change: dict[str, object]) -> None:
+    class Other(Small):
+        def updates(self) -> tuple[Update, ...]:
+            return (Update(self.terms)._replace(**change),)
+
+    with pytest.raises(TypeError, match="Other trains its parts in 1 separate updates"):
+        Other(features=2)(SOURCE, TARGET)
+
+
+def test_no_terms_add_a_zero() -> None:
+    class Nothing(Method):
+        def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+            return {}
+
+    assert torch.equal(Nothing()(SOURCE, TARGET), torch.tensor(0.0))
+
+
+def test_a_method_without_terms_says_what_is_missing() -> None:
+    with pytest.raises(NotImplementedError, match=r"Method has to say what it adds: write terms\(\)"):
+        Method()(SOURCE, TARGET)
+
+
+def test_a_target_has_no_field_for_labels() -> None:
+    assert not any("label" in field for field in Target._fields)
