@@ -1,0 +1,190 @@
+"""Per-domain batch statistics are those of two BatchNorms with one affine part."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toy import same
+
+from landbridge.shared.batchnorm import DomainBatchNorm, DomainSplit, estimate_target_statistics, split_batchnorm
+
+Layer = type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]
+N_S, N_T, CHANNELS = 6, 4, 3
+SHAPES = [(nn.BatchNorm1d, ()), (nn.BatchNorm1d, (5,)), (nn.BatchNorm2d, (2, 3)), (nn.BatchNorm3d, (2, 3, 2))]
+
+
+def batch(rest: tuple[int, ...] = (), seed: int = 0) -> Tensor:
+    x = torch.randn(N_S + N_T, CHANNELS, *rest, generator=torch.Generator().manual_seed(seed))
+    x[N_S:] = 3 * x[N_S:] + 2
+    return x
+
+
+def plain(layer: Layer = nn.BatchNorm1d, **settings: Any) -> nn.Module:
+    made = layer(CHANNELS, **settings)
+    with torch.no_grad():
+        if made.affine:
+            made.weight.copy_(torch.tensor([1.0, 2.0, -0.5]))
+            made.bias.copy_(torch.tensor([0.0, 1.0, 2.0]))
+        if made.running_mean is not None:
+            made.running_mean.copy_(torch.tensor([0.3, -0.3, 1.0]))
+    return made
+
+
+def split(layer: nn.Module) -> tuple[nn.Sequential, DomainSplit]:
+    module = nn.Sequential(copy.deepcopy(layer))
+    made, count = split_batchnorm(module)
+    assert count == 1
+    assert isinstance(module[0], DomainBatchNorm)
+    return module, made
+
+
+@pytest.mark.parametrize(("layer", "rest"), SHAPES)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"momentum": None}, {"momentum": 0.7, "eps": 0.1}, {"affine": False}, {"track_running_stats": False}],
+)
+def test_as_two_layers(layer: Layer, rest: tuple[int, ...], settings: dict[str, Any]) -> None:
+    start = plain(layer, **settings)
+    source, target = copy.deepcopy(start), copy.deepcopy(start)
+    both, told = split(start)
+    for seed in range(3):
+        x = batch(rest, seed)
+        with told.of(n_source=N_S):
+            got = both(x)
+        torch.testing.assert_close(got, torch.cat([source(x[:N_S]), target(x[N_S:])]))
+    mine = both[0]
+    if settings.get("track_running_stats", True):
+        assert torch.equal(mine.source_running_mean, source.running_mean)
+        assert torch.equal(mine.source_running_var, source.running_var)
+        assert torch.equal(mine.running_mean, target.running_mean)
+        assert torch.equal(mine.running_var, target.running_var)
+        assert mine.num_batches_tracked == 3
+    for module in (both, source, target):
+        module.eval()
+    x = batch(rest, 9)
+    assert torch.equal(both(x), target(x))
+    with told.of(source=True):
+        assert torch.equal(both(x), source(x))
+    assert torch.equal(both(x), target(x))  # told no longer
+    with told.of(n_source=N_S):
+        torch.testing.assert_close(both(x), torch.cat([source(x[:N_S]), target(x[N_S:])]))
+
+
+def test_a_batch_of_the_source_alone_moves_the_sources_statistics_alone() -> None:
+    both, told = split(plain())
+    before = both[0].running_mean.clone()
+    with told.of(source=True):
+        both(batch())
+    assert torch.equal(both[0].running_mean, before)
+    assert not torch.equal(both[0].source_running_mean, before)
+
+
+def test_the_affine_part_is_one_and_learns_from_both() -> None:
+    layer = plain()
+    module = nn.Sequential(layer)
+    told, _ = split_batchnorm(module)
+    assert module[0].weight is layer.weight
+    assert [name for name, _ in module.named_parameters()] == ["0.weight", "0.bias"]
+    with told.of(n_source=N_S):
+        module(batch()).sum().backward()
+    assert layer.bias.grad.tolist() == [N_S + N_T] * CHANNELS
+
+
+def test_the_state_of_a_plain_network_loads() -> None:
+    both, _ = split(nn.BatchNorm1d(CHANNELS))
+    whole = nn.Sequential(plain())
+    both.load_state_dict(whole.state_dict())
+    assert torch.equal(both[0].running_mean, whole[0].running_mean)
+    assert torch.equal(both[0].source_running_mean, whole[0].running_mean)
+    assert torch.equal(both[0].weight, whole[0].weight)
+    assert "0.source_running_mean" not in whole.state_dict()
+
+
+def test_the_state_loads_into_a_plain_network_which_predicts_by_the_targets_statistics() -> None:
+    both, told = split(plain())
+    with told.of(n_source=N_S):
+        both(batch())
+    whole = nn.Sequential(nn.BatchNorm1d(CHANNELS))
+    left_out = whole.load_state_dict(both.state_dict(), strict=False)
+    assert left_out.missing_keys == []
+    assert left_out.unexpected_keys == ["0.source_running_mean", "0.source_running_var"]
+    assert torch.equal(whole.eval()(batch(seed=3)), both.eval()(batch(seed=3)))
+
+
+def test_its_own_state_loads_whole() -> None:
+    one, told = split(plain())
+    other, _ = split(nn.BatchNorm1d(CHANNELS))
+    with told.of(n_source=N_S):
+        one(batch())
+    other.load_state_dict(one.state_dict())
+    assert same(one, other)
+
+
+def test_nested_layers_are_found_and_doing_it_again_keeps_them() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(3), nn.Sequential(nn.Linear(3, 2), nn.Sequential(nn.BatchNorm1d(2))))
+    told, count = split_batchnorm(module)
+    layers = [m for m in module.modules() if isinstance(m, DomainBatchNorm)]
+    again, same_count = split_batchnorm(module)
+    assert count == same_count == len(layers) == 2
+    assert again is told
+    assert [m for m in module.modules() if isinstance(m, DomainBatchNorm)] == layers
+    assert all(m.split is told for m in layers)
+    assert split_batchnorm(nn.Sequential(nn.Linear(1, 1)))[1] == 0
+
+
+def test_a_copy_is_told_apart() -> None:
+    both, told = split(plain())
+    copied = copy.deepcopy(both)
+    with told.of(n_source=N_S):
+        both(batch())
+        copied(batch())
+    assert not torch.equal(copied[0].running_mean, both[0].running_mean)  # the copy took all for the target's
+
+
+@pytest.mark.parametrize(("layer", "wrong", "sizes"), [(nn.BatchNorm1d, 4, "2 or 3"), (nn.BatchNorm2d, 3, "4")])
+def test_an_input_of_wrong_dimensions(layer: Layer, wrong: int, sizes: str) -> None:
+    both, _ = split(plain(layer))
+    with pytest.raises(ValueError, match=f"expected an input of {sizes} dimensions, got {wrong}"):
+        both(torch.zeros(2, CHANNELS, *[1] * (wrong - 2)))
+
+
+def test_the_estimate_is_the_mean_over_batches_layer_by_layer() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(CHANNELS, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(4))
+    split_batchnorm(module)
+    with torch.no_grad():
+        module[1].weight.mul_(2)
+    before = copy.deepcopy(module.state_dict())
+    batches = [batch(seed=seed)[: 5 + seed] for seed in range(3)]
+    module.train()
+    module[3].eval()
+    estimate_target_statistics(module, batches)
+
+    expected: dict[str, list[Tensor]] = {"1": [], "4": []}
+    for x in batches:
+        first = module[0](x).detach()
+        expected["1"].append(torch.stack([first.mean(0), first.var(0)]))  # var is unbiased
+        normal = (first - first.mean(0)) / (first.var(0, unbiased=False) + module[1].eps).sqrt()
+        second = (normal * module[1].weight + module[1].bias).detach().relu()
+        expected["4"].append(torch.stack([second.mean(0), second.var(0)]))
+    for name, layer in (("1", module[1]), ("4", module[4])):
+        mean, var = torch.stack(expected[name]).mean(0)
+        torch.testing.assert_close(layer.running_mean, mean)
+        torch.testing.assert_close(layer.running_var, var)
+    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {f"{n}.running_{s}" for n in "14" for s in ("mean", "var")}
+    assert [m.training for m in module] == [True, True, True, False, True]
+    assert module[1].momentum == 0.1
+
+
+def test_a_failed_estimate_leaves_modes_and_momentum() -> None:
+    module, _ = split(plain())
+    with pytest.raises(ValueError, match="dimensions"):
+        estimate_target_statistics(module, [torch.zeros(3)])
+    assert module[0].training
+    assert module[0].momentum == 0.1
+    assert module[0].num_batches_tracked == 0

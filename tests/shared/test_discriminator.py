@@ -1,0 +1,70 @@
+"""The domain discriminator and its loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from landbridge.shared.discriminator import DomainDiscriminator, domain_loss
+
+
+def slow_domain_loss(source: list[float], target: list[float]) -> float:
+    """Ganin et al. (2016), section 4.2: a mean of each domain's cross-entropies, with the source as 1."""
+    of_source = sum(-math.log(1 / (1 + math.exp(-z))) for z in source) / len(source)
+    of_target = sum(-math.log(1 - 1 / (1 + math.exp(-z))) for z in target) / len(target)
+    return of_source + of_target
+
+
+@pytest.mark.parametrize(("n_s", "n_t"), [(1, 1), (5, 3), (2, 9)])
+def test_the_loss_is_the_papers(n_s: int, n_t: int) -> None:
+    generator = torch.Generator().manual_seed(n_s)
+    source, target = (3 * torch.randn(n, generator=generator, dtype=torch.float64) for n in (n_s, n_t))
+    expected = torch.tensor(slow_domain_loss(source.tolist(), target.tolist()), dtype=torch.float64)
+    torch.testing.assert_close(domain_loss(source, target), expected, rtol=1e-10, atol=0)
+
+
+def test_each_domain_weighs_the_same() -> None:
+    source, target = torch.tensor([0.3, -1.0]), torch.tensor([2.0])
+    torch.testing.assert_close(domain_loss(source.repeat(5), target), domain_loss(source, target))
+
+
+def test_large_logits_are_finite() -> None:
+    z = torch.tensor([-1e4, 1e4], requires_grad=True)
+    loss = domain_loss(z, z)
+    loss.backward()
+    assert loss == 1e4
+    assert z.grad.isfinite().all()
+
+
+def test_layers() -> None:
+    made = DomainDiscriminator(6, hidden=[5, 4], dropout=0.25)
+    assert [type(m) for m in made] == [nn.Linear, nn.ReLU, nn.Dropout] * 2 + [nn.Linear]
+    assert [(m.in_features, m.out_features) for m in made if isinstance(m, nn.Linear)] == [(6, 5), (5, 4), (4, 1)]
+    assert {m.p for m in made if isinstance(m, nn.Dropout)} == {0.25}
+    assert not any(isinstance(m, nn.Dropout) for m in DomainDiscriminator(6))
+    assert [m.out_features for m in DomainDiscriminator(6) if isinstance(m, nn.Linear)] == [1024, 1024, 1]
+    assert len(DomainDiscriminator(6, hidden=[])) == 1
+
+
+def test_one_logit_a_sample() -> None:
+    made = DomainDiscriminator(6, hidden=[5])
+    for n in (0, 1, 4):
+        assert made(torch.zeros(n, 6)).shape == (n,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"features": 0},
+        {"features": 3, "hidden": [0]},
+        {"features": 3, "dropout": 1.0},
+        {"features": 3, "dropout": -0.1},
+    ],
+)
+def test_what_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"DomainDiscriminator needs positive sizes and dropout in \[0, 1\); got"):
+        DomainDiscriminator(**wrong)
