@@ -238,10 +238,11 @@ def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 def _finish(job: Job, cell: Cell) -> None:
     """Put the finished cell in its place; an older one of the same settings makes room only then."""
+    # in this order: stopped in between, the cell can still be scored, or else starts afresh
+    write_result(job.work, cell)
+    (job.work / "training.pt").unlink(missing_ok=True)
     if job.keep == "scores":
         shutil.rmtree(job.work / "outputs", ignore_errors=True)
-    (job.work / "training.pt").unlink(missing_ok=True)
-    write_result(job.work, cell)
     if job.folder.exists():
         old = job.folder.with_name(f".{job.folder.name}.old-{os.getpid()}")
         os.replace(job.folder, old)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 if TYPE_CHECKING:
     from .results import Cell
     from .runner import Failure, Plan
-    from .suite import CellSettings
+    from .suite import CellSettings, Suite
 
 __all__ = ["app", "run"]
 
@@ -26,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Domain adaptation: benchmark tables that can be trusted.",
 )
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 DataOption = Annotated[
     Path | None,
@@ -41,7 +40,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        errors.print(f"landbridge: {escape(str(error))}")
+        errors.print(f"landbridge: {error}")
         if os.environ.get("LANDBRIDGE_TRACEBACK"):
             raise
         sys.exit(2)
@@ -86,12 +85,13 @@ def bench(
         raise ValueError("--protocol: " + nearest("protocol", protocol, chosen.protocols))
     out = out or Path("runs") / chosen.name
     where = resolve_device(device)
+    columns, rows = chosen.choose("tasks", tasks, protocol), chosen.choose("methods", methods, protocol)
     with runner.exclusive(out):
         found = runner.plan(
             chosen,
             protocol=protocol,
-            tasks=chosen.choose("tasks", tasks, protocol),
-            methods=chosen.choose("methods", methods, protocol),
+            tasks=columns,
+            methods=rows,
             seeds=seeds or chosen.seeds,
             out=out,
             data=data,
@@ -103,11 +103,12 @@ def bench(
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         processes = max(1, min(jobs or (cores if where.type == "cpu" else 1), len(found.jobs)))
         failures = _run_grid(found, processes, max(1, cores // processes), out)
-    _make_table(out, [chosen.name])
+    if found.done or len(failures) < len(found.jobs):
+        _make_table(out, chosen)
     if failures:
         for failure in failures:
             s = failure.settings
-            errors.print(f"failed: {escape(f'{s.task} {s.method} seed {s.seed}: {failure.message}')}")
+            errors.print(f"failed: {s.task} {s.method} seed {s.seed}: {failure.message}")
         errors.print(
             f"{len(failures)} of {len(found.jobs)} cells failed; tracebacks are in {out / 'failures.log'}. "
             "Run the same command again to try only these."
@@ -119,7 +120,7 @@ def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Fail
     from . import runner
 
     for sentence in found.changed[:6]:
-        errors.print(f"settings changed, runs again: {escape(sentence)}")
+        errors.print(f"settings changed, runs again: {sentence}")
     if len(found.changed) > 6:
         errors.print(f"... and {len(found.changed) - 6} more cells with changed settings")
     total = len(found.jobs)
@@ -138,7 +139,7 @@ def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Fail
         left = passed / ended * (total - ended)
         what = f"{settings.task}  {settings.method}  seed {settings.seed}"
         how = f"last {100 * cell.last:5.1f}  {cell.seconds:5.1f} s" if cell is not None else f"FAILED: {message}"
-        errors.print(escape(f"[{ended}/{total}] {what}  {how}") + f"  (about {_duration(left)} left)", soft_wrap=True)
+        errors.print(f"[{ended}/{total}] {what}  {how}  (about {_duration(left)} left)")
 
     try:
         return runner.run(found.jobs, processes=processes, threads=threads, ended=report)
@@ -155,21 +156,28 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _make_table(out: Path, names: list[str] | None = None) -> None:
+def _make_table(out: Path, suite: Suite | None = None) -> None:
     from .render import print_table, write_tables
     from .results import read_folder
-    from .suite import published_rows
+    from .suite import shipped
     from .table import summarise
 
     cells, problems = read_folder(out)
-    for problem in problems:
-        errors.print(f"warning: {escape(problem)}")
     if not cells:
-        raise ValueError(f"{out} holds no finished cell. Run 'landbridge bench SUITE --out {out}' first.")
-    table = summarise(cells, published=published_rows(names or sorted({cell.suite for cell in cells})))
+        said = f"{out} holds no finished cell. Run 'landbridge bench SUITE --out {out}' first."
+        raise ValueError(" ".join([said, *problems]))
+    known = [suite] if suite is not None else []
+    known += shipped(sorted({cell.suite for cell in cells} - {s.name for s in known}))
+    table = summarise(
+        cells,
+        published=[row for s in known for row in s.published],
+        order=[method for s in known for method in s.methods],
+        tasks=[task for s in known for task in s.tasks],
+        warnings=problems,
+    )
     print_table(table)
     written = write_tables(out, table)
-    errors.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)
+    errors.print("wrote " + ", ".join(str(path) for path in written))
 
 
 @app.command()
@@ -205,8 +213,6 @@ def data(
     download: Annotated[bool, typer.Option("--download", help="Fetch what has a stable address.")] = False,
 ) -> None:
     """Tell which data of a suite is there, what is missing, and how to get it."""
-    from rich.table import Table
-
     from . import datasets
     from .suite import read_suite
 
@@ -214,13 +220,12 @@ def data(
     if download:
         datasets.get(chosen.dataset, list(chosen.tasks), data)
     found = datasets.status(chosen.dataset, list(chosen.tasks), data)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("data", "there", "holds", "where", "how to get it"):
-        grid.add_column(title, overflow="fold")
+    out = Console(highlight=False)
+    wide = max(len(each.name) for each in found)
     for each in found:
-        grid.add_row(
-            each.name, "yes" if each.present else "no", each.size, each.where, "" if each.present else each.how
-        )
-    Console().print(grid)
+        there = "there  " if each.present else "MISSING"
+        out.print(f"{each.name:{wide}}  {there}  {each.size}  ({each.where})", soft_wrap=True, markup=False)
+        if not each.present:
+            out.print(f"{'':{wide}}  {each.how}", soft_wrap=True, markup=False)
     if not all(each.present for each in found):
         raise typer.Exit(1)

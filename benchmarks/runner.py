@@ -63,13 +63,12 @@ def plan(
     fresh: bool,
     steps: int | None = None,
 ) -> Plan:
-    """Find out what is missing, and whether it can be made: data read, methods built, the folder written to.
+    """Find out what is missing, and whether it can be made: data read, methods built, room on the disk.
 
     Raises:
-        GridError: for a folder that cannot be written or a disk too full.
+        GridError: for a disk too full.
         ValueError: for data or settings that are not as they should be.
     """
-    _check_folder(out)
     jobs: list[Job] = []
     changed: list[str] = []
     done = resumed = 0
@@ -137,6 +136,8 @@ def _changes(job: Job) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         ours = s.model_dump(mode="json")
+        if not isinstance(theirs, dict) or theirs.get("protocol") != s.protocol:
+            continue  # another table's
         told = [f"{k} {a!r} -> {b!r}" for k, a, b in _differences(theirs, ours)]
         what = "; ".join(told[:4]) + (f" and {len(told) - 4} more" if len(told) > 4 else "")
         return [f"{s.task} {s.method} seed {s.seed}: {what or 'the data or the method itself changed'}"]
@@ -156,9 +157,9 @@ def exclusive(out: Path) -> Iterator[None]:
     """Hold the folder for this grid alone; the lock ends with the process, however it ends.
 
     Raises:
-        GridError: if another run has it.
+        GridError: if another run has it, or it cannot be written to.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    _check_folder(out)
     with open(out / ".lock", "a+") as file:
         try:
             import fcntl

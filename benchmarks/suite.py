@@ -26,8 +26,8 @@ __all__ = [
     "Protocol",
     "Suite",
     "SuiteError",
-    "published_rows",
     "read_suite",
+    "shipped",
     "suites",
 ]
 
@@ -149,7 +149,7 @@ class Suite(_Settings):
         dataset: whose data the tasks are of.
         seeds: how many, unless asked otherwise.
         protocol: the one used unless asked otherwise.
-        protocols: by name; their ids are ``suite/name``.
+        protocols: by name.
         tasks: by name, ``source->target``.
         methods: the rows by id.
         default_methods: those run unless asked otherwise; all if left out.
@@ -185,6 +185,11 @@ class Suite(_Settings):
             raise SuiteError(f"{self.name}: no {what} in {asked!r}. Known: {', '.join(known)}")
         return [name for name in known if name in names]
 
+    def protocol_id(self, protocol: str) -> str:
+        """``digits/small/inductive``: suite, protocol, and which target rows are scored."""
+        scored = self.protocols[protocol].scored
+        return f"{self.name}/{protocol}" + ("" if protocol == scored else f"/{scored}")
+
     def cell(self, protocol: str, task: str, method: str, seed: int, steps: int | None = None) -> CellSettings:
         """The resolved settings of one cell."""
         from ..shared.extractors import EXTRACTORS
@@ -192,7 +197,7 @@ class Suite(_Settings):
         rules = self.protocols[protocol]
         return CellSettings(
             suite=self.name,
-            protocol=f"{self.name}/{protocol}",
+            protocol=self.protocol_id(protocol),
             task=task,
             method=method,
             seed=seed,
@@ -222,9 +227,9 @@ def read_suite(name: str) -> Suite:
     return suite
 
 
-def published_rows(names: Iterable[str]) -> list[Published]:
-    """The published rows of those suites that ship with the package."""
-    return [row for name in names if name in suites() for row in _parse(name)[1].published]
+def shipped(names: Iterable[str]) -> list[Suite]:
+    """Those of the named suites that ship with the package; unlike :func:`read_suite` without loading torch."""
+    return [_parse(name)[1] for name in names if name in suites()]
 
 
 def _parse(name: str) -> tuple[Path, Suite]:
@@ -235,7 +240,7 @@ def _parse(name: str) -> tuple[Path, Suite]:
         raise SuiteError(nearest("suite", name, suites()) + ". Or pass the path of a .toml file.")
     try:
         return path, Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise SuiteError(f"{path}: {_sentence(error)}") from error
@@ -266,7 +271,7 @@ def _check_names(path: Path, suite: Suite) -> None:
     for published in suite.published:
         need("method", published.method, suite.methods)
         if published.protocol.startswith(f"{suite.name}/"):
-            need("protocol", published.protocol, [f"{suite.name}/{name}" for name in suite.protocols])
+            need("protocol", published.protocol, [suite.protocol_id(name) for name in suite.protocols])
         for task in published.values:
             need("task", task, suite.tasks)
 
@@ -279,6 +284,8 @@ def _sentence(error: ValidationError) -> str:
         if each["type"] == "extra_forbidden":
             told.append(f"[{'.'.join(map(str, each['loc'][:-1])) or 'top level'}] "
                         + nearest("key", str(each["loc"][-1]), _known_keys(each["loc"])))  # fmt: skip
+        elif each["type"] == "missing":
+            told.append(f"{where} is missing")
         else:
             told.append(f"{where}: {each['msg'].lower()}; got {each.get('input')!r}")
     return "; ".join(told)

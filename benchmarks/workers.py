@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -28,14 +29,15 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function, threads), daemon=True)
-        with _threads_in_environment(threads):
+        with _threads_in_environment(threads), _interrupts_ignored():
             self.process.start()
         theirs.close()
         self.number: int | None = None
 
     def give(self, number: int, job: Any) -> None:
         self.number = number
-        self.pipe.send(job)
+        with suppress(ConnectionError):  # it has died: what it does not answer tells
+            self.pipe.send(job)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -89,6 +91,7 @@ def _death(code: int | None) -> str:
 
 def _serve(pipe: Connection, function: Callable[[Any], Any], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
@@ -101,6 +104,27 @@ def _serve(pipe: Connection, function: Callable[[Any], Any], threads: int) -> No
             pipe.send((function(job), None, None))
         except Exception as error:  # a defect of ours or of a method of the user's: the other cells go on
             pipe.send((None, f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers; left alone, they would write where the next run writes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """What a process ignores, the processes it starts ignore from their first moment on: while they import, too."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
