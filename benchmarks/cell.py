@@ -16,6 +16,7 @@ import torch
 
 from .. import __version__
 from ..methods import METHODS
+from ..shared.augment import RandomShift
 from ..shared.batches import Samples
 from ..shared.evaluate import forward_all
 from ..shared.extractors import create_network
@@ -128,6 +129,7 @@ def run_cell(job: Job) -> Cell:
         seed=base,
         batch_statistics=rules.batch_statistics,
         channels_last=settings.training.channels_last,
+        augment=RandomShift(settings.training.random_shift) if settings.training.random_shift else None,
         device=device,
         progress_bar=False,
         checkpoint=job.work / "training.pt",

@@ -103,9 +103,17 @@ class MethodSettings(_Settings):
 
 
 class Training(_Settings):
-    """What all cells share."""
+    """What all cells share.
+
+    Attributes:
+        batch_size: of each domain.
+        random_shift: pixels by which training images are moved at random, in both domains and for every row.
+        channels_last: memory format.
+        optimizer: how parameters move.
+    """
 
     batch_size: Positive = 64
+    random_shift: Annotated[int, Field(ge=0)] = 0
     channels_last: bool = False
     optimizer: OptimizerSettings = OptimizerSettings()
 

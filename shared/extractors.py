@@ -65,9 +65,10 @@ def _lenet16_slim(channels: int, features: int) -> nn.Sequential:
 def _lenet16(channels: int, features: int) -> nn.Sequential:
     return nn.Sequential(
         Normalise(),
-        *_block(channels, 32, 3, pool=True),
-        *_block(32, 64, 3, pool=True),
-        *_projection(64 * 4 * 4, features),
+        *_block(channels, 16, 5, pool=True, dropout=0.1),
+        *_block(16, 32, 5, pool=True, dropout=0.1),
+        *_block(32, 64, 3, pool=True, dropout=0.1),
+        *_projection(64 * 2 * 2, features),
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ class Architecture:
 
 EXTRACTORS: dict[str, Architecture] = {
     "lenet16-slim": Architecture(_lenet16_slim, 16, 128),
-    "lenet16": Architecture(_lenet16, 16, 256),
+    "lenet16": Architecture(_lenet16, 16, 128),
     "lenet28": Architecture(_lenet28, 28, 256),  # channel widths of the MNIST network in Ganin et al., JMLR 2016
     "dtn32": Architecture(_dtn32, 32, 512),  # as in ADDA's and later papers' SVHN experiments
 }
@@ -127,7 +128,7 @@ def create_network(name: str, *, classes: int, channels: int = 1, features: int 
 
     >>> features, logits = create_network("lenet16", classes=10)(torch.zeros(4, 1, 16, 16, dtype=torch.uint8))
     >>> features.shape, logits.shape
-    (torch.Size([4, 256]), torch.Size([4, 10]))
+    (torch.Size([4, 128]), torch.Size([4, 10]))
     """
     if name not in EXTRACTORS:
         raise ValueError("create_network: " + nearest("network", name, EXTRACTORS))

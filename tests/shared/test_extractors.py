@@ -52,7 +52,7 @@ def test_the_seed_of_torch_decides_the_weights() -> None:
     ("name", "settings", "sentence"),
     [
         ("lenet61", {"classes": 2}, "create_network: unknown network 'lenet61'; did you mean 'lenet16'"),
-        ("lenet16", {"classes": 0}, "create_network needs positive sizes; got classes=0, channels=1, features=256"),
+        ("lenet16", {"classes": 0}, "create_network needs positive sizes; got classes=0, channels=1, features=128"),
         ("lenet16", {"classes": 2, "channels": 0}, "channels=0"),
         ("lenet16", {"classes": 2, "features": 0}, "features=0"),
     ],
