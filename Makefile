@@ -26,7 +26,8 @@ digits-full: $(RUNS)  ## every digits task, the full protocol, one seed; DATA=fo
 	$(BIN)/landbridge bench digits --protocol full --seeds 1 --data '$(DATA)' --out runs/digits-full $(ARGS)
 
 speed: $(RUNS)  ## what a loss and a training step cost over the plain way of writing them
-	$(BIN)/python benchmarks/speed/losses.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/losses.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/fit_overhead.py
 	$(BIN)/python benchmarks/speed/fit_overhead.py
 
 test: $(TESTS)  ## the test suite and the examples of all docstrings

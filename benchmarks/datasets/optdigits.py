@@ -30,7 +30,7 @@ SHARES = (40, 40, 20)  # per cent: source, adapting, scoring
 # and 60 per cent (rotated), one trained on the target itself stays above 90 and 95.
 NOISE = 30  # standard deviation of the additive noise, in grey levels
 SPECKLE = 25  # per cent of the pixels turn white
-ANGLES = (25, 50)  # degrees, both ends included
+ANGLES = (25, 45)  # degrees, both ends included
 
 
 def load(

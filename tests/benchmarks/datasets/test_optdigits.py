@@ -13,7 +13,7 @@ from landbridge.benchmarks.datasets import DataError, Split, TaskData, load_task
 # clean->photo also depends on the decoder of scikit-learn's JPEG files: if it alone changes, that is why
 CHECKSUMS = {
     ("clean->noisy", 1): "1b6a8003888213c0e792613c4ceee7c60ef527b44bdc5baa37d028ca76a1a2fe",
-    ("upright->rotated", 1): "da4ce11dadad6bb3578aa525edf601d197f3ddcb26be8675596bf865fd587758",
+    ("upright->rotated", 1): "682f62260039977b1d4cf92fef431aeacc5f7bbfc5387615225e247907cc115e",
     ("clean->photo", 1): "d0c660f5c69275d033d27751c91f133913db57b530a34ba65569809b68ad5cfc",
     ("clean->photo", 3): "a1d7085f64c39a6a9ab1c53c1547afd931ed0933a43375f568711632eada3598",
 }
