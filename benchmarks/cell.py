@@ -19,7 +19,7 @@ from ..methods import METHODS
 from ..shared.augment import RandomShift
 from ..shared.batches import Samples
 from ..shared.evaluate import forward_all
-from ..shared.extractors import create_network
+from ..shared.extractors import EXTRACTORS, create_network
 from ..shared.files import write_atomically
 from ..shared.fit import fit, resolve_device
 from ..shared.method import Method, Sizes
@@ -88,8 +88,9 @@ def _load(
 
 
 def cell_identity(settings: CellSettings, data: TaskData) -> str:
-    """The identity of a cell with this data and the method's present version."""
-    return settings.identity(data.checksum, METHODS[settings.adaptation.method].version)
+    """The identity of a cell with this data and the present versions of its method and network."""
+    method, network = METHODS[settings.adaptation.method], EXTRACTORS[settings.network.network]
+    return settings.identity(data.checksum, f"method {method.version}, network {network.version}")
 
 
 def build_method(settings: CellSettings, network: Network, classes: int) -> Method:

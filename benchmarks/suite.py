@@ -138,8 +138,8 @@ class CellSettings(_Settings):
         """``end-to-end``: the whole network is trained."""
         return "end-to-end"
 
-    def identity(self, data_checksum: str, version: int) -> str:
-        """sha256 over the settings, the data, the schema of results and the method file's version number."""
+    def identity(self, data_checksum: str, version: str) -> str:
+        """sha256 over the settings, the data, the schema of results and the versions of method and network."""
         everything = {
             "settings": self.model_dump(mode="json", exclude={"rules": {"tasks"}, "adaptation": {"label"}}),
             "data": data_checksum,

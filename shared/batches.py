@@ -79,8 +79,9 @@ class Samples:
         return self.inputs.index_select(0, rows.cpu()).pin_memory().to(self.device, non_blocking=True)
 
     def chunks(self, size: int) -> list[Tensor]:
-        """All rows in order, as row numbers in chunks of at most ``size``."""
-        return list(torch.arange(len(self), device=self.device).split(size))
+        """All rows in order, as row numbers in nearly equal chunks of at most ``size``: none is left with one row."""
+        count = -(-len(self) // size)
+        return list(torch.arange(len(self), device=self.device).tensor_split(count))
 
 
 def _fits(inputs: Tensor, device: torch.device) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -31,15 +33,12 @@ def forward_all(
     network.eval()
     features, logits = [], []
     try:
-        for rows in samples.chunks(batch_size):
-            if split is not None:
-                split.source = source
-            f, z = network(samples.gather(rows))
-            features.append(f.float().cpu())
-            logits.append(z.float().cpu())
+        with nullcontext() if split is None else split.of(source=source):
+            for rows in samples.chunks(batch_size):
+                f, z = network(samples.gather(rows))
+                features.append(f.float().cpu())
+                logits.append(z.float().cpu())
     finally:
-        if split is not None:
-            split.source = False
         for module, training in modes.items():
             module.training = training
     return torch.cat(features), torch.cat(logits)

@@ -281,7 +281,8 @@ class _Run:
 
     def _refresh(self, due: bool) -> None:
         if due and type(self.method).refresh is not Method.refresh:
-            self.method.refresh(self.network, self._target_batches())
+            with seeded(self.seed, "refresh", len(self.history)):
+                self.method.refresh(self.network, self._target_batches())
 
     def _target_batches(self) -> Iterator[Tensor]:
         for rows in self.target.chunks(500):

@@ -31,7 +31,8 @@ class Optimizer:
         schedule: ``constant``; ``annealed``: lr / (1 + 10 p)^0.75 with p the progress (Ganin et al., JMLR 2016,
             section 5.2.2); ``cosine``: lr (1 + cos(pi p)) / 2.
         backbone_factor: the learning rate of the backbone relative to the rest, 0.1 for a pretrained one.
-        clip: the largest norm of one update's gradient; None: not clipped.
+        clip: the largest norm of an update's gradient, of the network and of the method each by itself (so that a
+            discriminator's gradient does not shorten the network's step); None: not clipped.
 
     Raises:
         ValueError: for an unknown name or schedule, or a number out of its range.

@@ -60,7 +60,7 @@ class Step(nn.Module):
         super().__init__()
         self.network, self.method, self.task_loss = network, method, task_loss
         self.updates = method.updates()
-        self.split = split
+        self.split = split or DomainSplit()
         self.autocast = precision == "bfloat16"
 
     def outputs(self, batch: Batch) -> Outputs:
@@ -71,11 +71,11 @@ class Step(nn.Module):
             x = torch.cat([batch.source, batch.target])
         else:
             x = batch.target if batch.source is None else batch.source
-        if self.split is not None:
-            self.split.n_source, self.split.source = (n_s if both else None), n_s > 0
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            features, logits = self.network(x)
-        if self.split is not None:
+        self.split.n_source, self.split.source = (n_s if both else None), n_s > 0
+        try:  # not split.of(), at which torch.compile would break the graph
+            with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+                features, logits = self.network(x)
+        finally:
             self.split.n_source, self.split.source = None, False
         features, logits = features.float(), logits.float()
         if n_s == 0:
@@ -120,6 +120,10 @@ class Stepper:
         self.step, self.optimizer, self.clip = step, optimizer, settings.clip
         self.trained = [self._parameters(update) for update in step.updates]
         everything = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        network = {id(p) for p in step.network.parameters()}
+        self.halves = [
+            ([p for p in t if id(p) in network], [p for p in t if id(p) not in network]) for t in self.trained
+        ]
         self.partial = [everything != {id(p) for p in trained} for trained in self.trained]
         self.single = len(step.updates) == 1 and step.updates[0].repeat == 1
         self._forward: Losses = torch.compile(step) if compile else step
@@ -167,7 +171,8 @@ class Stepper:
             value.backward(inputs=trained if self.partial[number] else None)  # type: ignore[no-untyped-call]
             seen.append(terms)
         if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(trained, self.clip)
+            for parameters in self.halves[number]:
+                torch.nn.utils.clip_grad_norm_(parameters, self.clip)
         self.optimizer.step()
         if len(seen) == 1:
             return seen[0]
