@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,14 +105,14 @@ def bench(
         processes = max(1, min(jobs or (cores if where.type == "cpu" else 1), len(found.jobs)))
         failures = _run_grid(found, processes, max(1, cores // processes), out)
     if found.done or len(failures) < len(found.jobs):
-        _make_table(out, chosen)
+        _make_table(out, chosen, found.identities)
     if failures:
         for failure in failures:
             s = failure.settings
             errors.print(f"failed: {s.task} {s.method} seed {s.seed}: {failure.message}")
         errors.print(
             f"{len(failures)} of {len(found.jobs)} cells failed; tracebacks are in {out / 'failures.log'}. "
-            "Run the same command again to try only these."
+            "Run the same command again (without --fresh, if you gave it) to try only these."
         )
         raise typer.Exit(1)
 
@@ -145,8 +146,8 @@ def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Fail
         return runner.run(found.jobs, processes=processes, threads=threads, ended=report)
     except KeyboardInterrupt:
         errors.print(
-            f"stopped: {ended} of {total} cells are done and kept in {out}. Run the same command again to go on, "
-            "inside the cells that had begun too."
+            f"stopped: {ended} of {total} cells are done and kept in {out}. Run the same command again to go on "
+            "(without --fresh, if you gave it), inside the cells that had begun too."
         )
         raise typer.Exit(130) from None
 
@@ -156,9 +157,9 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _make_table(out: Path, suite: Suite | None = None) -> None:
+def _make_table(out: Path, suite: Suite | None = None, identities: Collection[str] = ()) -> None:
     from .render import print_table, write_tables
-    from .results import read_folder
+    from .results import asked_for, read_folder
     from .suite import shipped
     from .table import summarise
 
@@ -169,7 +170,7 @@ def _make_table(out: Path, suite: Suite | None = None) -> None:
     known = [suite] if suite is not None else []
     known += shipped(sorted({cell.suite for cell in cells} - {s.name for s in known}))
     table = summarise(
-        cells,
+        asked_for(cells, identities),
         published=[row for s in known for row in s.published],
         order=[method for s in known for method in s.methods],
         tasks=[task for s in known for task in s.tasks],
@@ -218,7 +219,7 @@ def data(
 
     chosen = read_suite(suite)
     if download:
-        datasets.get(chosen.dataset, list(chosen.tasks), data)
+        datasets.get(chosen.dataset, list(chosen.tasks), data, progress=True)
     found = datasets.status(chosen.dataset, list(chosen.tasks), data)
     out = Console(highlight=False)
     wide = max(len(each.name) for each in found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = [
     "SCHEMA",
     "Cell",
     "Checkpoint",
+    "asked_for",
     "cell_folder",
     "newest",
     "read_cells",
@@ -196,6 +197,17 @@ def _read(path: Path) -> Cell:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"its field {where!r} is wrong ({first['msg']}). {RERUN}") from error
+
+
+def asked_for(cells: Iterable[Cell], identities: Collection[str]) -> list[Cell]:
+    """The cells without those which stand where one of these identities stands, made with other settings."""
+    cells = list(cells)
+    taken = {_place(cell) for cell in cells if cell.identity in identities}
+    return [cell for cell in cells if cell.identity in identities or _place(cell) not in taken]
+
+
+def _place(cell: Cell) -> tuple[str, str, str, str, str, int]:
+    return (cell.suite, cell.protocol, cell.track, cell.task, cell.method, cell.seed)
 
 
 def newest(cells: Iterable[Cell]) -> tuple[list[Cell], int]:

@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cell import Job, build_method, cell_identity, load_cell_data, run_cell
+from .cell import KEPT_ROWS, Job, build_method, cell_identity, load_cell_data, run_cell
 from .results import Cell
 from .suite import CellSettings, Suite
 from .workers import run_jobs
 
 __all__ = ["Failure", "GridError", "Plan", "exclusive", "plan", "run"]
-
-OUTPUT_BYTES = 25_000_000  # what a cell stores under --keep-outputs all, at most
 
 
 class GridError(ValueError):
@@ -41,12 +39,14 @@ class Plan(NamedTuple):
         done: how many are there already.
         resumed: how many of the jobs an earlier run has begun.
         changed: sentences about cells that are there with other settings.
+        identities: of all cells asked for, done and to do.
     """
 
     jobs: list[Job]
     done: int
     resumed: int
     changed: list[str]
+    identities: frozenset[str]
 
 
 def plan(
@@ -71,6 +71,7 @@ def plan(
     """
     jobs: list[Job] = []
     changed: list[str] = []
+    identities = set()
     done = resumed = 0
     for task in tasks:
         data_of_task = None
@@ -82,6 +83,7 @@ def plan(
                 if seed == 0:
                     _try_to_build(settings, len(data_of_task.classes))
                 job = Job(settings, cell_identity(settings, data_of_task), out.resolve(), data, device, keep)
+                identities.add(job.identity)
                 if fresh:
                     shutil.rmtree(job.work, ignore_errors=True)
                 elif (job.folder / "result.json").is_file():
@@ -90,10 +92,10 @@ def plan(
                 resumed += (job.work / "training.pt").is_file()
                 changed += _changes(job)
                 jobs.append(job)
-    _check_space(out, len(jobs), keep)
+    _check_space(out, jobs, keep)
     # seed by seed, so that an interrupted grid has whole rows of few seeds rather than few rows
     jobs.sort(key=lambda job: job.settings.seed)
-    return Plan(jobs, done, resumed, changed)
+    return Plan(jobs, done, resumed, changed, frozenset(identities))
 
 
 def _try_to_build(settings: CellSettings, classes: int) -> None:
@@ -115,14 +117,22 @@ def _check_folder(out: Path) -> None:
         ) from error
 
 
-def _check_space(out: Path, cells: int, keep: str) -> None:
-    needed = cells * (OUTPUT_BYTES if keep == "all" else OUTPUT_BYTES // 10)
+def _check_space(out: Path, jobs: list[Job], keep: str) -> None:
+    cells = len(jobs)
+    needed = sum(_most_bytes(job.settings) for job in jobs) // (1 if keep == "all" else 10)
     free = shutil.disk_usage(out).free
     if needed > free:
         raise GridError(
-            f"{cells} cells may need {needed / 1e9:.1f} GB in {out}; {free / 1e9:.1f} GB are free. Nothing was run; "
+            f"{cells} cells may need {needed / 1e6:.0f} MB in {out}; {free / 1e6:.0f} MB are free. Nothing was run; "
             "make room, pass another folder with --out, or keep less with --keep-outputs scores."
         )
+
+
+def _most_bytes(settings: CellSettings) -> int:
+    """What a cell stores at most: fp16 logits (of 10 classes and more) and features of four splits."""
+    from ..shared.extractors import EXTRACTORS
+
+    return settings.rules.checkpoints * 4 * KEPT_ROWS * (EXTRACTORS[settings.network.network].features + 30) * 2
 
 
 def _changes(job: Job) -> list[str]:

@@ -177,9 +177,15 @@ class Suite(_Settings):
     published: tuple[Published, ...] = ()
 
     def choose(self, what: Literal["tasks", "methods"], asked: str | None, protocol: str) -> list[str]:
-        """Names from a comma-separated text, each checked; the defaults if there is none."""
+        """Names from a comma-separated text, each checked; the defaults if there is none.
+
+        A method that is no row of the suite is taken from METHODS, with its own defaults.
+        """
         if what == "methods":
-            known, default = list(self.methods), list(self.default_methods or self.methods)
+            from ..methods import METHODS
+
+            known = [*self.methods, *(name for name in METHODS if name not in self.methods)]
+            default = list(self.default_methods or self.methods)
         else:
             known = default = list(self.protocols[protocol].tasks or self.tasks)
         if asked is None:
@@ -213,7 +219,7 @@ class Suite(_Settings):
             size=EXTRACTORS[self.tasks[task].network].side,
             rules=rules if steps is None else rules.model_copy(update={"steps": steps}),
             network=self.tasks[task],
-            adaptation=self.methods[method],
+            adaptation=self.methods.get(method) or MethodSettings(method=method, label=method),
             training=self.training,
         )
 

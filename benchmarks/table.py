@@ -296,6 +296,9 @@ def _block_notes(block: Block, cells: list[Cell]) -> list[str]:
     mixed = _mixed_settings(block, cells)
     if mixed:
         notes.append(f"Seeds run with different settings under one mean: {_some(mixed, ', ')}. Re-run the older ones.")
+    uneven = _mixed_training(block, cells)
+    if uneven:
+        notes.append(f"Rows trained by different rules (steps or others), not comparable: {_some(uneven, ', ')}.")
     return notes
 
 
@@ -308,6 +311,16 @@ def _mixed_settings(block: Block, cells: list[Cell]) -> list[str]:
             seen.append(settings)
     places = ((row.method, task) for row in block.rows for task in block.tasks)
     return [f"{method} on {task}" for method, task in places if len(found.get((method, task), ())) > 1]
+
+
+def _mixed_training(block: Block, cells: list[Cell]) -> list[str]:
+    """The tasks whose rows were not all trained by the same rules (steps, batches, optimiser)."""
+    ways: dict[str, list[object]] = {}
+    for cell in cells:
+        way = (cell.settings.get("rules"), cell.settings.get("training"))
+        if way not in ways.setdefault(cell.task, []):
+            ways[cell.task].append(way)
+    return [task for task in block.tasks if len(ways.get(task, ())) > 1]
 
 
 def _without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def _fits(inputs: Tensor, device: torch.device) -> bool:
     return inputs.nelement() * inputs.element_size() < free // 2
 
 
-def as_samples(function: str, name: str, data: Any, device: torch.device, *, labelled: bool) -> Samples:
+def as_samples(
+    function: str, name: str, data: Any, device: torch.device, *, labelled: bool, dtype: torch.dtype | None = None
+) -> Samples:
     """Arrays or tensors as :class:`Samples`; a sentence for what cannot be.
 
     Args:
@@ -100,6 +102,7 @@ def as_samples(function: str, name: str, data: Any, device: torch.device, *, lab
         data: ``(inputs, labels)`` if labelled, else the inputs alone; numpy arrays or tensors.
         device: where batches are wanted.
         labelled: whether labels are needed; without, they are refused, so that none can leak.
+        dtype: what floating-point inputs become: the network's own (numpy's default is float64).
 
     Raises:
         TypeError: for what is no array, no pair, or labels given for the target.
@@ -118,10 +121,14 @@ def as_samples(function: str, name: str, data: Any, device: torch.device, *, lab
     inputs = _as_tensor(function, f"{name} inputs", data[0] if labelled else data)
     if inputs.ndim < 2 or len(inputs) == 0:
         raise ValueError(f"{function} needs {name} inputs of shape (samples, ...); got {tuple(inputs.shape)}.")
+    if dtype is not None and inputs.is_floating_point():
+        inputs = inputs.to(dtype)
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
     if labels is not None and not labels.is_floating_point():
+        if labels.ndim != 1:
+            raise ValueError(f"{function} needs {name} labels of shape (samples,); got {tuple(labels.shape)}.")
         labels = labels.long()  # what cross-entropy takes
     return Samples(inputs, labels, device)
 

@@ -57,8 +57,8 @@ def fit(
 ) -> FitResult:
     """Train a network on labelled source and unlabelled target data with a method, in place.
 
-    The same seed gives the same weights, bit for bit, on the same machine with the same number of threads; torch's
-    global random state is left as it was.
+    On the CPU the same seed gives the same weights, bit for bit, with the same number of threads (a GPU's kernels may
+    add in another order each time). Global random states are left as they were.
 
     Args:
         network: inputs -> (features, logits): :class:`Network`, ``create_network`` or ``wrap`` make one.
@@ -83,7 +83,7 @@ def fit(
         metrics_every: steps between two readings of the loss terms.
         progress_bar: show one; None: if the output is a terminal.
         checkpoint: a file to go on from if it is there, and to write every ``checkpoint_every`` steps and at the end.
-        checkpoint_every: in steps.
+        checkpoint_every: in steps; a tenth of them if left out.
         evaluate_at: steps (1 is the first) after which ``on_evaluate(step, network)`` is called.
         on_evaluate: see there; the network comes in training mode.
         init: a result, or a file of one, whose weights the network starts from: the second phase of two.
@@ -145,6 +145,9 @@ class _Run:
         self.device = resolve_device(given["device"])
         self.steps, self.accumulate, self.seed = given["steps"], given["accumulate"], given["seed"]
         self.checkpoint = None if given["checkpoint"] is None else Path(given["checkpoint"])
+        if self.checkpoint is not None:
+            _check_writable(self.checkpoint)
+        self.every = given["checkpoint_every"] or max(1, self.steps // 10)
         self.settings: Optimizer = given["optimizer"] or Optimizer()
         self._data(given["source"], given["target"], given["batch_size"])
         self._modules(given["network"], given["method"])
@@ -153,11 +156,13 @@ class _Run:
         sizes = (batch_size, batch_size) if isinstance(batch_size, int) else batch_size
         if not isinstance(sizes, (tuple, list)) or len(sizes) != 2 or not all(isinstance(n, int) for n in sizes):
             raise TypeError(f"fit needs batch_size as a whole number or (source, target); got {batch_size!r}.")
-        self.target = as_samples("fit", "target", target, self.device, labelled=False)
+        dtype = next((p.dtype for p in self.given["network"].parameters()), None)
+        self.target = as_samples("fit", "target", target, self.device, labelled=False, dtype=dtype)
         self.target_order = Order(len(self.target), sizes[1], seed=self.seed, name="target", device=self.device)
         self.source: Samples | None = None
         if source is not None:
-            self.source = as_samples("fit", "source", source, self.device, labelled=True)
+            self.source = as_samples("fit", "source", source, self.device, labelled=True, dtype=dtype)
+            _check_classes(self.source, self.given["network"])
             self.source_order = Order(len(self.source), sizes[0], seed=self.seed, name="source", device=self.device)
 
     def _modules(self, network: Network, method: Method) -> None:
@@ -256,8 +261,7 @@ class _Run:
             self._refresh(every is None)
             self.given["on_evaluate"](done, self.network)
             self._train()
-        due = self.given["checkpoint_every"]
-        if self.checkpoint is not None and (done == self.steps or (due is not None and done % due == 0)):
+        if self.checkpoint is not None and (done == self.steps or done % self.every == 0):
             self._save(self.checkpoint, done)
 
     def _read(self) -> None:
@@ -336,6 +340,33 @@ class _Run:
         self.history.load(state["history"]["names"], state["history"]["values"].cpu())
         set_random_states(state["random"])
         return int(state["step"])
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.probe")
+        probe.write_bytes(b"landbridge")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"fit cannot write checkpoint={path} ({error.strerror}). Nothing was trained; pass a path that can be "
+            "written."
+        ) from error
+
+
+def _check_classes(source: Samples, network: Network) -> None:
+    """Labels that the head has no logit for would end in an index error, on a GPU in a dead process."""
+    classes = getattr(network.head, "out_features", None)
+    labels = source.labels
+    if not isinstance(classes, int) or classes < 2 or labels is None or labels.is_floating_point():
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"fit needs class numbers from 0 to {classes - 1}, as many as the head has logits; got source labels from "
+            f"{low} to {high}. Number the classes from 0, or make a head of {high + 1} logits."
+        )
 
 
 def _start_from(init: FitResult | Path | str, network: Network) -> None:

@@ -41,8 +41,9 @@ class FitResult:
             inputs: an array or tensor as in training.
             source: evaluate with the source's batch statistics, where both domains' are kept.
         """
-        device = next(self.network.parameters()).device
-        return forward_all(self.network, as_samples("predict", "inputs", inputs, device, labelled=False), source=source)
+        like = next(self.network.parameters())
+        samples = as_samples("predict", "inputs", inputs, like.device, labelled=False, dtype=like.dtype)
+        return forward_all(self.network, samples, source=source)
 
     def predict(self, inputs: Any) -> Tensor:
         """The class number of each input, (n,), int64."""

@@ -14,7 +14,7 @@ from made_cells import made_cell
 from pydantic import ValidationError
 
 from landbridge.benchmarks import results
-from landbridge.benchmarks.results import cell_folder, newest, read_cells, read_folder, write_result
+from landbridge.benchmarks.results import asked_for, cell_folder, newest, read_cells, read_folder, write_result
 
 WRITTEN = """
 {"schema": 1, "suite": "digits", "protocol": "digits/small/inductive", "network": "lenet16", "track": "end-to-end",
@@ -130,6 +130,15 @@ def test_the_newest_of_one_place_wins():
     assert len(kept) == 3
     assert late in kept
     assert newest([earlier, late, other_seed, other_track, early]) == (kept, older)
+
+
+def test_the_settings_asked_for_win_over_what_finished_later():
+    asked = made_cell(settings={"steps": 600}, identity="a" * 64)
+    later = made_cell(settings={"steps": 10}, identity="b" * 64, finished=datetime(2027, 1, 1, tzinfo=timezone.utc))
+    other_network = made_cell(network="lenet28", identity="c" * 64)
+    elsewhere = made_cell(seed=1, identity="d" * 64)
+    assert asked_for([asked, later, other_network, elsewhere], ["a" * 64]) == [asked, elsewhere]
+    assert asked_for([asked, later], []) == [asked, later]
 
 
 def test_tables_need_no_torch():

@@ -220,3 +220,10 @@ def test_many_missing_cells_are_counted():
     (note,) = [note for note in summarise(cells).notes if note.startswith("Not finished")]
     assert note.count("dan on mnist->usps seed") == 5
     assert note.endswith("and 3 more.")
+
+
+def test_rows_trained_by_different_rules_are_named():
+    ways = [made_cell(method=m, settings={"rules": {"steps": n}}) for m, n in (("dann", 600), ("source-only", 10))]
+    assert any("different rules (steps or others), not comparable: " in note for note in summarise(ways).notes)
+    same = [made_cell(method=m, settings={"rules": {"steps": 600}}) for m in ("dann", "source-only")]
+    assert not any("different rules" in note for note in summarise(same).notes)
