@@ -172,7 +172,7 @@ def test_a_grid_that_fails_altogether_says_why(tmp_path: Path, ran: Ran, landbri
     [
         (("optdigit",), "unknown suite 'optdigit'; did you mean 'optdigits'?"),
         (("mine.toml",), "there is no suite file mine.toml"),
-        (("tiny", "--methods", "dan"), "unknown method 'dan'; did you mean 'dann"),
+        (("tiny", "--methods", "dnn"), "unknown method 'dnn'; did you mean 'dann"),
         (("tiny", "--tasks", "clean->nosy"), "unknown task 'clean->nosy'; did you mean 'clean->noisy'?"),
         (("tiny", "--tasks", "clean-"), "In a shell, quote tasks ('a->b'), or write a-to-b."),
         (("tiny", "--protocol", "shrt"), "--protocol: unknown protocol 'shrt'; did you mean 'short'?"),
@@ -298,7 +298,13 @@ def test_ctrl_c_stops_cleanly_and_the_next_call_goes_on_inside_the_cells(tmp_pat
     command = [sys.executable, "-m", "landbridge", "bench", str(suite), "--out", str(out), "--jobs", "2"]
     command += ["--methods", "dann", "--tasks", "clean-to-noisy", "--device", "cpu"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # where the tests themselves run in the background, Ctrl-C is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not list(out.rglob("training.pt")):
         time.sleep(0.01)
