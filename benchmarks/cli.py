@@ -65,7 +65,10 @@ def bench(
         typer.Option(min=1, help="Cells side by side. If left out: one a core on a CPU, one on a GPU."),
     ] = None,
     keep_outputs: Annotated[
-        str, typer.Option(help="all: logits and features at the checkpoints (5 to 10 MB a cell of the shipped suites); or scores.")
+        str,
+        typer.Option(
+            help="all: logits and features at the checkpoints (5 to 10 MB a cell of the shipped suites); or scores."
+        ),
     ] = "all",
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are there already.")] = False,
 ) -> None:
