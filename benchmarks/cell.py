@@ -122,8 +122,8 @@ def run_cell(job: Job) -> Cell:
     result = fit(
         network,
         method,
-        (train.images, train.labels),
-        data.target_train.images,
+        (train.inputs, train.labels),
+        data.target_train.inputs,
         steps=rules.steps,
         batch_size=min(settings.training.batch_size, len(train.labels), len(data.target_train.labels)),
         optimizer=Optimizer(**settings.training.optimizer.model_dump()),
@@ -192,7 +192,7 @@ class _Outputs:
             order = hash_order(f"outputs/{name}", np.arange(len(split.rows)))
             self.chosen[name] = np.sort(order[:KEPT_ROWS])
             whole = name in ("source_holdout", "target_eval")  # these are scored, the others only kept
-            images = split.images if whole else split.images[self.chosen[name]]
+            images = split.inputs if whole else split.inputs[self.chosen[name]]
             self.samples[name] = Samples(torch.as_tensor(images), None, device)
         labels = {f"{name}/labels": split.labels for name, split in self.splits.items() if name.startswith("target")}
         rows = {f"{name}/rows": split.rows for name, split in self.splits.items() if name.startswith("target")}

@@ -49,7 +49,7 @@ def load_task(
         DataError: a ValueError, for files that are missing, damaged, or hold another number of images than published.
 
     >>> task = load_task("optdigits", "clean->noisy", size=16, channels=1)
-    >>> task.source_train.images.shape, task.target_eval.images.shape
+    >>> task.source_train.inputs.shape, task.target_eval.inputs.shape
     ((647, 1, 16, 16), (359, 1, 16, 16))
     """
     module = _module("load_task", dataset)

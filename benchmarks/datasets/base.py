@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ __all__ = ["DataError", "Split", "Status", "TaskData", "checksum", "draw_rows", 
 
 
 class Split(NamedTuple):
-    """Images with what belongs to them; all arrays are C-contiguous."""
+    """Images (or features) with what belongs to them; all arrays are C-contiguous."""
 
-    images: NDArray[np.uint8]  # (n, c, h, w)
+    inputs: NDArray[Any]  # (n, ...): uint8 images (n, c, h, w), or float features (n, d)
     labels: NDArray[np.int64]  # (n,)
     rows: NDArray[np.int64]  # (n,) row numbers in the data set they came from
 
@@ -117,6 +117,7 @@ def checksum(splits: dict[str, Split | None], classes: tuple[str, ...]) -> str:
             digest.update(f"\n{name} none".encode())
             continue
         for field, array in split._asdict().items():
+            field = "images" if field == "inputs" else field  # its name when the first cells were made
             little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"\n{name}.{field} {little.dtype.str} {little.shape}\n".encode())
             digest.update(little.data)

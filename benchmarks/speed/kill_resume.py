@@ -183,8 +183,8 @@ def train(checkpoint: Path, place: str, steps: int, every: int, threads: int, wr
     result = lb.fit(
         network,
         method,
-        (data.source_train.images, data.source_train.labels),
-        data.target_train.images,
+        (data.source_train.inputs, data.source_train.labels),
+        data.target_train.inputs,
         steps=steps,
         optimizer=lb.Optimizer(name="adam", lr=1e-3, schedule="annealed"),
         batch_statistics="per_domain",

@@ -124,9 +124,9 @@ def test_the_bound_trains_on_the_target_with_its_labels(tmp_path: Path, spy: Spy
         run_cell(job)
     data = load_cell_data(job.settings, None)
     for given, split in zip(spy.given, (data.source_train, data.target_train), strict=True):
-        assert given["source"][0] is split.images
+        assert given["source"][0] is split.inputs
         assert given["source"][1] is split.labels
-        assert given["target"] is data.target_train.images
+        assert given["target"] is data.target_train.inputs
 
 
 def test_the_training_settings_arrive(tmp_path: Path, spy: Spy) -> None:
@@ -208,7 +208,7 @@ def test_the_outputs_are_the_network_s_with_each_domain_s_statistics(tmp_path: P
     run_cell(job)
     data, arrays = load_cell_data(job.settings, None), stored(job.folder)
     for split in SPLITS:
-        samples = Samples(torch.as_tensor(getattr(data, split).images), None, torch.device("cpu"))
+        samples = Samples(torch.as_tensor(getattr(data, split).inputs), None, torch.device("cpu"))
         features, logits = forward_all(spy.results[0].network, samples, source=split.startswith("source"))
         np.testing.assert_array_equal(arrays[f"step-000006/{split}/logits"], logits.half().numpy())
         np.testing.assert_array_equal(arrays[f"step-000006/{split}/features"], features.half().numpy())

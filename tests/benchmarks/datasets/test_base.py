@@ -58,14 +58,14 @@ def test_checksum_sees_every_part():
     first = checksum({"a": split(), "b": None}, ("0", "1"))
     assert first == checksum({"a": split(), "b": None}, ("0", "1"))
     pixel = split()
-    pixel.images[1, 0, 1, 1] = 1
+    pixel.inputs[1, 0, 1, 1] = 1
     label = split()
     label.labels[0] = 1
     others = [
         checksum({"a": pixel, "b": None}, ("0", "1")),
         checksum({"a": label, "b": None}, ("0", "1")),
         checksum({"a": split()._replace(rows=np.array([0, 2])), "b": None}, ("0", "1")),
-        checksum({"a": split()._replace(images=np.zeros((2, 1, 4, 1), np.uint8)), "b": None}, ("0", "1")),
+        checksum({"a": split()._replace(inputs=np.zeros((2, 1, 4, 1), np.uint8)), "b": None}, ("0", "1")),
         checksum({"a": split(), "b": split(0)}, ("0", "1")),
         checksum({"c": split(), "b": None}, ("0", "1")),
         checksum({"a": split(), "b": None}, ("0", "2")),

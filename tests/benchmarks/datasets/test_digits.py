@@ -111,9 +111,9 @@ def test_every_task_in_every_form(data: Path, task: str, size: int, channels: in
     counts = [24, 6, N - short, M - short]
     for split, n in zip(made[:4], counts, strict=True):
         assert isinstance(split, Split)
-        assert split.images.shape == (n, channels, size, size)
-        assert split.images.dtype == np.uint8
-        assert split.images.flags.c_contiguous
+        assert split.inputs.shape == (n, channels, size, size)
+        assert split.inputs.dtype == np.uint8
+        assert split.inputs.flags.c_contiguous
         assert split.labels.dtype == split.rows.dtype == np.int64
         if not short or n > N:
             assert (split.labels == labels(100)[split.rows]).all()
@@ -122,16 +122,16 @@ def test_every_task_in_every_form(data: Path, task: str, size: int, channels: in
 
 def test_images_come_through_unchanged_at_their_own_size(data: Path):
     source = load(data, "mnist->usps", 28)
-    assert (source.source_train.images[:, 0] == images("mnist", N, 28, 28)[source.source_train.rows]).all()
+    assert (source.source_train.inputs[:, 0] == images("mnist", N, 28, 28)[source.source_train.rows]).all()
     target = load(data, "mnist->usps", 16).target_train
     written = images("usps", N, 256).reshape(N, 16, 16).astype(int)
-    assert np.abs(target.images[:, 0].astype(int) - written).max() <= 1  # torchvision cuts off after the point
+    assert np.abs(target.inputs[:, 0].astype(int) - written).max() <= 1  # torchvision cuts off after the point
     for task, part in (("svhn->mnist", "source_train"), ("syn->svhn", "target_eval"), ("syn->svhn", "source_train")):
         split = getattr(load(data, task, 32, 3), part)
         n = M if part == "target_eval" else N
-        assert (split.images == images("mat", n, 32, 32, 3).transpose(0, 3, 1, 2)[split.rows]).all()
+        assert (split.inputs == images("mat", n, 32, 32, 3).transpose(0, 3, 1, 2)[split.rows]).all()
     released = load(data, "mnist->mnist-m", 32, 3).target_train
-    assert (released.images == images("m", N - 1, 32, 32, 3).transpose(0, 3, 1, 2)[::-1]).all()
+    assert (released.inputs == images("m", N - 1, 32, 32, 3).transpose(0, 3, 1, 2)[::-1]).all()
     assert (released.labels == labels(N - 1)[::-1]).all()
 
 

@@ -116,7 +116,7 @@ def test_real_mnist_m():
     if not folder or not find_photos(Path(folder)):
         pytest.skip("LANDBRIDGE_DATA names no folder with MNIST and BSDS500")
     task = load_task("digits", "mnist->mnist-m", size=28, channels=3, draw={"mnist": 2000}, data=Path(folder))
-    assert task.target_train.images.shape == (60000, 3, 28, 28)
-    assert task.target_eval.images.shape == (10000, 3, 28, 28)
-    share = (task.target_train.images.std((2, 3)) > 5).mean()
+    assert task.target_train.inputs.shape == (60000, 3, 28, 28)
+    assert task.target_eval.inputs.shape == (10000, 3, 28, 28)
+    share = (task.target_train.inputs.std((2, 3)) > 5).mean()
     assert share > 0.99  # a digit or a photograph shows in every channel

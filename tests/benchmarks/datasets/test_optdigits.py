@@ -37,9 +37,9 @@ def test_shapes_and_types(task: str, channels: int):
     for split in data[:4]:
         assert isinstance(split, Split)
         n = len(split.rows)
-        assert split.images.shape == (n, channels, 16, 16)
-        assert split.images.dtype == np.uint8
-        assert split.images.flags.c_contiguous
+        assert split.inputs.shape == (n, channels, 16, 16)
+        assert split.inputs.dtype == np.uint8
+        assert split.inputs.flags.c_contiguous
         assert split.labels.shape == (n,)
         assert split.labels.dtype == split.rows.dtype == np.int64
         counts.append(n)
@@ -86,8 +86,8 @@ def test_noise_is_of_the_stated_strength():
 
 def test_photo_is_the_difference_with_patches():
     task = load("clean->photo", 3)
-    plain = optdigits._split("clean", task.target_train.rows, 1).images.astype(int)
-    patch_or_mirror = task.target_train.images.astype(int)
+    plain = optdigits._split("clean", task.target_train.rows, 1).inputs.astype(int)
+    patch_or_mirror = task.target_train.inputs.astype(int)
     black = np.broadcast_to(plain == 0, patch_or_mirror.shape)
     photo_values = {int(v) for photo in optdigits._photos() for v in np.unique(photo)}
     assert set(np.unique(patch_or_mirror[black]).tolist()) <= photo_values  # where the digit is black the photo shows
@@ -96,9 +96,9 @@ def test_photo_is_the_difference_with_patches():
 
 def test_rotated_images_are_turned_and_others_are_not():
     data = load("upright->rotated")
-    upright = optdigits._split("upright", data.target_train.rows, 1).images
-    assert (optdigits._split("clean", data.target_train.rows, 1).images == upright).all()
-    assert (data.target_train.images != upright).any((1, 2, 3)).all()
+    upright = optdigits._split("upright", data.target_train.rows, 1).inputs
+    assert (optdigits._split("clean", data.target_train.rows, 1).inputs == upright).all()
+    assert (data.target_train.inputs != upright).any((1, 2, 3)).all()
 
 
 def test_transductive_scores_the_rows_adapted_to():
@@ -116,7 +116,7 @@ def test_draw_and_holdout():
     # a row's image does not depend on which others are drawn
     at = {row: i for i, row in enumerate(whole.target_train.rows.tolist())}
     kept = [at[row] for row in data.target_train.rows.tolist()]
-    assert (whole.target_train.images[kept] == data.target_train.images).all()
+    assert (whole.target_train.inputs[kept] == data.target_train.inputs).all()
 
 
 @pytest.mark.parametrize(
