@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
@@ -22,6 +22,7 @@ __all__ = [
     "SCHEMA",
     "Cell",
     "Checkpoint",
+    "Selection",
     "asked_for",
     "cell_folder",
     "newest",
@@ -48,6 +49,20 @@ class Checkpoint(BaseModel):
     source_holdout: Fraction | None = None
 
 
+class Selection(NamedTuple):
+    """The checkpoint of a cell that a label-free validator chooses, and what it then scores.
+
+    Attributes:
+        step: the checkpoint's.
+        accuracy: on the target, a fraction of the rows scored.
+        collapsed: the predictions at the checkpoint have collapsed into few classes; chosen for want of a better one.
+    """
+
+    step: int
+    accuracy: float
+    collapsed: bool = False
+
+
 class Cell(BaseModel):
     """One finished cell: task x method x seed under one protocol, with its scores and what they were made with.
 
@@ -59,6 +74,7 @@ class Cell(BaseModel):
         n: how many target rows are scored.
         checkpoints: in the order of their steps, at least one; the last one is the end of training.
         seconds: what the cell took.
+        peak_memory: the most it held at once, in MiB: of the process, or of the GPU's memory; None where not measured.
         finished: when it was done, with its time zone.
         environment: versions, threads and device; ``torch``, ``threads`` and ``device`` are compared in tables.
 
@@ -83,6 +99,7 @@ class Cell(BaseModel):
     n: Annotated[int, Field(ge=1)]
     checkpoints: Annotated[list[Checkpoint], Field(min_length=1)]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    peak_memory: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     finished: AwareDatetime
     environment: dict[str, Any]
 
