@@ -23,7 +23,7 @@ WRITTEN = """
  "checkpoints": [{"step": 150, "target_eval": 0.713, "source_holdout": 0.981},
                  {"step": 300, "target_eval": 0.841, "source_holdout": 0.985},
                  {"step": 450, "target_eval": 0.832, "source_holdout": 0.986}],
- "seconds": 84.2, "finished": "2026-11-20T10:00:00+00:00",
+ "seconds": 84.2, "peak_memory": 512.5, "finished": "2026-11-20T10:00:00+00:00",
  "environment": {"landbridge": "0.1.0", "torch": "2.15.0", "python": "3.11.7", "threads": 1, "device": "cpu"}}
 """ % ("ab" * 32)
 
@@ -47,6 +47,7 @@ def test_a_written_file_has_last_and_oracle(tmp_path):
     assert cell.last == 0.832
     assert cell.oracle == 0.841
     assert cell.settings["optimiser"] == {"lr": 0.01}
+    assert cell.peak_memory == 512.5
     assert cell.finished == datetime(2026, 11, 20, 10, tzinfo=timezone.utc)
 
 
@@ -147,3 +148,9 @@ def test_tables_need_no_torch():
         "bad = {'torch', 'matplotlib', 'sklearn', 'ot'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_cell_of_before_peak_memory_was_measured_is_read(tmp_path):
+    put_text(tmp_path, WRITTEN.replace('"peak_memory": 512.5, ', ""))
+    (cell,) = read_cells(tmp_path)
+    assert cell.peak_memory is None
