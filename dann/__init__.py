@@ -2,7 +2,20 @@
 
 from ..shared.discriminator import DomainDiscriminator, domain_loss
 from ..shared.gradient_reversal import ramp, reverse_gradient
+from .cdan import CDAN, CDANE, RandomMultilinearMap, multilinear_map
 from .dann import DANN
 from .mcd import MCD, classifier_discrepancy
 
-__all__ = ["DANN", "MCD", "DomainDiscriminator", "classifier_discrepancy", "domain_loss", "ramp", "reverse_gradient"]
+__all__ = [
+    "CDAN",
+    "CDANE",
+    "DANN",
+    "MCD",
+    "DomainDiscriminator",
+    "RandomMultilinearMap",
+    "classifier_discrepancy",
+    "domain_loss",
+    "multilinear_map",
+    "ramp",
+    "reverse_gradient",
+]

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .coral.coral import CORAL
     from .coral.deep_coral import DeepCORAL, coral_distance
+    from .dann.cdan import CDAN, CDANE
     from .dann.dann import DANN
     from .dann.mcd import MCD
     from .methods import METHODS
     from .mmd.dan import DAN, DDC
+    from .mmd.jan import JAN, joint_mmd2
     from .mmd.mmd import mmd2
+    from .selftraining.mcc import MCC, class_confusion
     from .shared.adabn import AdaBN
     from .shared.combine import Combine
     from .shared.discriminator import DomainDiscriminator
@@ -35,12 +38,18 @@ _HOME = {
     "CORAL": "coral.coral",
     "DeepCORAL": "coral.deep_coral",
     "coral_distance": "coral.deep_coral",
+    "CDAN": "dann.cdan",
+    "CDANE": "dann.cdan",
     "DANN": "dann.dann",
     "MCD": "dann.mcd",
     "METHODS": "methods",
     "DAN": "mmd.dan",
     "DDC": "mmd.dan",
+    "JAN": "mmd.jan",
+    "joint_mmd2": "mmd.jan",
     "mmd2": "mmd.mmd",
+    "MCC": "selftraining.mcc",
+    "class_confusion": "selftraining.mcc",
     "AdaBN": "shared.adabn",
     "Combine": "shared.combine",
     "DomainDiscriminator": "shared.discriminator",
@@ -65,10 +74,10 @@ _HOME = {
 }
 
 __all__ = [  # noqa: RUF022 (in the order of _HOME, which is by folder)
-    "CORAL", "DeepCORAL", "coral_distance", "DANN", "MCD", "METHODS", "DAN", "DDC", "mmd2", "AdaBN", "Combine",
-    "DomainDiscriminator", "pack", "create_network", "fit", "ramp", "reverse_gradient", "Method", "Sizes", "Source",
-    "Target", "Update", "Network", "wrap", "Optimizer", "FitResult", "load", "SourceOnly", "DeepJDOT", "OTDA",
-    "__version__",
+    "CORAL", "DeepCORAL", "coral_distance", "CDAN", "CDANE", "DANN", "MCD", "METHODS", "DAN", "DDC", "JAN",
+    "joint_mmd2", "mmd2", "MCC", "class_confusion", "AdaBN", "Combine", "DomainDiscriminator", "pack", "create_network",
+    "fit", "ramp", "reverse_gradient", "Method", "Sizes", "Source", "Target", "Update", "Network", "wrap", "Optimizer",
+    "FitResult", "load", "SourceOnly", "DeepJDOT", "OTDA", "__version__",
 ]  # fmt: skip
 
 

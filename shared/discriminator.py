@@ -50,19 +50,31 @@ class DomainDiscriminator(nn.Sequential):
 
 
 @full_precision
-def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
+def domain_loss(
+    source_logits: Tensor,
+    target_logits: Tensor,
+    source_weights: Tensor | None = None,
+    target_weights: Tensor | None = None,
+) -> Tensor:
     r"""The discriminator's loss: the sum over both domains of the mean binary cross-entropy.
 
     .. math:: -\frac1{n_s} \sum_i \log \sigma(z^s_i) - \frac1{n_t} \sum_j \log(1 - \sigma(z^t_j))
 
     A mean of each domain, so that each weighs the same whatever n_s and n_t: Ganin et al., JMLR 17 (2016),
-    section 4.2 (its 1/n and 1/n'). It is 2 log 2 for a discriminator that does not know.
+    section 4.2 (its 1/n and 1/n'). It is 2 log 2 for a discriminator that does not know. Weights make it the weighted
+    mean of each domain, :math:`\sum_i w_i \ell_i / \sum_i w_i`, in which only their ratios matter.
 
     Args:
         source_logits: (n_s,).
         target_logits: (n_t,).
+        source_weights: of the source samples, (n_s,), positive; None: all alike.
+        target_weights: of the target samples, (n_t,).
 
     >>> domain_loss(torch.zeros(3), torch.zeros(5))
     tensor(1.3863)
     """
-    return F.softplus(-source_logits).mean() + F.softplus(target_logits).mean()
+    return _mean(F.softplus(-source_logits), source_weights) + _mean(F.softplus(target_logits), target_weights)
+
+
+def _mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()

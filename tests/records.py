@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from landbridge.coral.deep_coral import DeepCORAL, coral_distance
+from landbridge.dann.cdan import CDAN, CDANE
 from landbridge.dann.dann import DANN
 from landbridge.dann.mcd import MCD
 from landbridge.mmd.dan import DAN, DDC
+from landbridge.mmd.jan import JAN, joint_mmd2
 from landbridge.mmd.kernels import GaussianKernel, MultiGaussianKernel
-from landbridge.mmd.mmd import mean_distance, mmd2
+from landbridge.mmd.mmd import Estimator, mean_distance, mmd2
+from landbridge.selftraining.mcc import MCC
 from landbridge.shared.adabn import AdaBN
 from landbridge.shared.combine import Combine
 from landbridge.shared.method import Method, Sizes, Source, Target
@@ -128,15 +131,19 @@ def slow_coral_distance(x: Rows, y: Rows) -> float:
     return sum(squared(p, q) for p, q in pairs) / (4 * d * d)
 
 
-def slow_mmd2(x: Rows, y: Rows, *, bandwidths: list[float] | None, estimator: str) -> float:
-    """Gretton et al. (2012): equation 5 squared, equation 3, lemma 14. No bandwidths: five around the lower median."""
+def slow_mmd2(x: Rows, y: Rows, *, bandwidths: list[float] | None, estimator: str, other: float = math.inf) -> float:
+    """Gretton et al. (2012): equation 5 squared, equation 3, lemma 14. No bandwidths: five around the lower median.
+
+    The kernel is the mean of Gaussians, times one more Gaussian of the other bandwidth.
+    """
     if bandwidths is None:
         pool = [*x, *y]
         pairs = [squared(p, q) for i, p in enumerate(pool) for j, q in enumerate(pool) if i != j]
         bandwidths = [statistics.median_low(pairs) * 2.0**power for power in (-2, -1, 0, 1, 2)]
 
     def k(p: list[float], q: list[float]) -> float:
-        return sum(math.exp(-squared(p, q) / bandwidth) for bandwidth in bandwidths) / len(bandwidths)
+        mean = sum(math.exp(-squared(p, q) / bandwidth) for bandwidth in bandwidths) / len(bandwidths)
+        return mean * math.exp(-squared(p, q) / other)
 
     n_s, n_t = len(x), len(y)
     if estimator == "linear":
@@ -149,6 +156,12 @@ def slow_mmd2(x: Rows, y: Rows, *, bandwidths: list[float] | None, estimator: st
     within_x = sum(k(p, q) for i, p in enumerate(x) for j, q in enumerate(x) if i != j) / (n_s * (n_s - 1))
     within_y = sum(k(p, q) for i, p in enumerate(y) for j, q in enumerate(y) if i != j) / (n_t * (n_t - 1))
     return within_x + within_y - 2 * across
+
+
+def joint_distance(x: Tensor, y: Tensor, *, bandwidth: float | None, estimator: Estimator) -> Tensor:
+    """The joint MMD of two layers that hold the same features under different kernels."""
+    first = MultiGaussianKernel() if bandwidth is None else GaussianKernel(bandwidth)
+    return joint_mmd2([x, x], [y, y], [first, GaussianKernel(7.0)], estimator)
 
 
 def slow_transport(x: Rows, y: Rows) -> float:
@@ -221,6 +234,31 @@ LOSSES = [
         order=False,
         smooth=True,
     ),
+    joint := replace(
+        biased,
+        name="joint_mmd2 biased",
+        function=partial(joint_distance, bandwidth=None, estimator="biased"),
+        reference=slow(partial(slow_mmd2, bandwidths=None, estimator="biased", other=7.0)),
+        scale_degree=None,
+    ),
+    replace(
+        joint,
+        name="joint_mmd2 unbiased",
+        function=partial(joint_distance, bandwidth=3.0, estimator="unbiased"),
+        reference=slow(partial(slow_mmd2, bandwidths=[3.0], estimator="unbiased", other=7.0)),
+        zero_at_identical=False,
+        min_batch=2,
+        smooth=True,
+    ),
+    replace(
+        joint,
+        name="joint_mmd2 linear",
+        function=partial(joint_distance, bandwidth=3.0, estimator="linear"),
+        reference=slow(partial(slow_mmd2, bandwidths=[3.0], estimator="linear", other=7.0)),
+        min_batch=2,
+        order=False,
+        smooth=True,
+    ),
     Loss(
         "deepjdot_distance",
         transport_distance,
@@ -272,6 +310,39 @@ METHOD_RECORDS = [
         reverses=True,
         half_tolerance=2e-2,
     ),
+    cdan := MethodRecord(
+        "cdan",
+        CDAN,
+        make=CDAN.create,
+        settings={
+            "entropy": True,
+            "weight": 2.0,
+            "schedule": "constant",
+            "hidden": (7,),
+            "dropout": 0.5,
+            "discriminator": {"discriminator": Take(0)},
+            "limit": 11,  # of 4 features times 3 classes
+            "projections": {"limit": 11, "projections": 9},
+            "detach": False,
+        },
+        base={"hidden": (16,)},
+        smooth={"detach": False},
+        reverses=True,
+        half_tolerance=2e-2,
+    ),
+    replace(
+        cdan,
+        name="cdan, random map",
+        settings={**cdan.settings, "limit": 12, "projections": 9},
+        base={"hidden": (16,), "limit": 11, "projections": 8},
+    ),
+    replace(
+        cdan,
+        name="cdan-e",
+        method=CDANE,
+        make=CDANE.create,
+        settings={name: value for name, value in cdan.settings.items() if name != "entropy"},
+    ),
     MethodRecord(
         "mcd",
         MCD,
@@ -309,6 +380,37 @@ METHOD_RECORDS = [
         order=False,
         zero_at_identical=frozenset(),
     ),
+    jan := MethodRecord(
+        "jan",
+        JAN,
+        make=JAN.create,
+        settings={
+            "weight": 2.0,
+            "schedule": "constant",
+            "kernels": 3,
+            "factor": 3.0,
+            "bandwidth": 2.0,
+            "probability_bandwidth": 0.5,
+            "estimator": "unbiased",
+        },
+        smooth={"bandwidth": 2.0},
+        zero_at_identical=frozenset({"joint"}),
+    ),
+    replace(
+        jan,
+        name="jan, unbiased",
+        settings={**jan.settings, "estimator": "biased"},
+        base={"estimator": "unbiased"},
+        zero_at_identical=frozenset(),
+    ),
+    replace(
+        jan,
+        name="jan, linear",
+        settings={**jan.settings, "estimator": "biased"},
+        base={"estimator": "linear"},
+        order=False,
+        zero_at_identical=frozenset(),
+    ),
     coral := MethodRecord(
         "deepcoral",
         DeepCORAL,
@@ -329,6 +431,13 @@ METHOD_RECORDS = [
         make=DeepJDOT.create,
         settings={**WEIGHTS, "feature_weight": 0.5, "label_weight": 3.0},
         base={"feature_weight": 1.0, "label_weight": 1.0},
+    ),
+    MethodRecord(
+        "mcc",
+        MCC,
+        make=MCC.create,
+        settings={**WEIGHTS, "temperature": 1.0, "detach": False},
+        smooth={"detach": False},
     ),
     MethodRecord(
         "combine",

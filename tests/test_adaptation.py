@@ -23,6 +23,8 @@ ADAPTING = [name for name in METHODS if name != "source-only"]
 # What has no useful default for features of this size and scale; the same on all problems.
 SETTINGS: dict[str, dict[str, Any]] = {
     "dann": {"hidden": (32,)},
+    "cdan": {"hidden": (32,)},
+    "cdan-e": {"hidden": (32,)},
     "ddc": {"weight": 1.0},
     "dan": {"weight": 0.3},
     "deepcoral": {"weight": 100.0},
@@ -95,12 +97,12 @@ def test_gains_15_points_over_source_only_with_each_domains_own_batch_statistics
     assert accuracy(name, WIDER, "per_domain") > accuracy("source-only", WIDER, "per_domain") + 15
 
 
-@pytest.mark.parametrize("name", ["dann", "deepcoral"])
+@pytest.mark.parametrize("name", ["dann", "cdan", "cdan-e", "deepcoral", "mcc"])
 def test_gains_a_point_over_target_statistics_alone(name: str) -> None:
     assert accuracy(name, WIDER, "per_domain") > accuracy("adabn", WIDER, "per_domain") + 1
 
 
-@pytest.mark.parametrize("name", ["dann", "ddc", "dan", "deepcoral", "deepjdot"])
+@pytest.mark.parametrize("name", ["dann", "cdan", "cdan-e", "ddc", "dan", "jan", "deepcoral", "deepjdot", "mcc"])
 def test_gains_10_points_over_source_only_where_batch_statistics_do_not_help(name: str) -> None:
     assert accuracy(name, NARROWER, "joint") > accuracy("source-only", NARROWER, "joint") + 10
 

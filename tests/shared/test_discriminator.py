@@ -32,6 +32,24 @@ def test_each_domain_weighs_the_same() -> None:
     torch.testing.assert_close(domain_loss(source.repeat(5), target), domain_loss(source, target))
 
 
+def test_weights_make_a_weighted_mean_of_each_domain() -> None:
+    source, target = [0.3, -1.0, 2.0], [2.0, -0.5]
+    weights = [1.0, 3.0, 0.5], [2.0, 0.25]
+    of_source = sum(-w * math.log(1 / (1 + math.exp(-z))) for w, z in zip(weights[0], source, strict=True)) / 4.5
+    of_target = sum(-w * math.log(1 - 1 / (1 + math.exp(-z))) for w, z in zip(weights[1], target, strict=True)) / 2.25
+    tensors = [torch.tensor(x, dtype=torch.float64) for x in (source, target, *weights)]
+    expected = torch.tensor(of_source + of_target, dtype=torch.float64)
+    torch.testing.assert_close(domain_loss(*tensors), expected, rtol=1e-10, atol=0)
+    seven = [tensors[2] * 7, tensors[3] / 7]  # only the ratios within a domain matter
+    torch.testing.assert_close(domain_loss(*tensors[:2], *seven), expected, rtol=1e-10, atol=0)
+
+
+def test_equal_weights_change_nothing() -> None:
+    source, target = torch.tensor([0.3, -1.0]), torch.tensor([2.0, 1.0, -4.0])
+    weighted = domain_loss(source, target, torch.full_like(source, 1.5), torch.full_like(target, 0.2))
+    torch.testing.assert_close(weighted, domain_loss(source, target))
+
+
 def test_large_logits_are_finite() -> None:
     z = torch.tensor([-1e4, 1e4], requires_grad=True)
     loss = domain_loss(z, z)
