@@ -1,105 +1,64 @@
-"""The numbers of a benchmark table: means and standard errors over seeds, gains, averages, and the notes they need.
+"""The numbers of a benchmark table: means and intervals over seeds, gains and their tests, averages, ranks.
 
-How they look is the business of :mod:`.render` and :mod:`.plots`.
+What they are made of is in :mod:`.blocks`, the tests in :mod:`.statistics`, the sentences below in :mod:`.notes`. How
+they look is the business of :mod:`.render` and :mod:`.plots`.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
+from ..shared.validators import DEFAULT_VALIDATOR
+from . import notes
+from .blocks import (
+    AVERAGE,
+    BASELINE,
+    BOUND,
+    CHOSEN,
+    COLUMNS,
+    SIGNIFICANT,
+    Block,
+    Number,
+    Quote,
+    Row,
+    Table,
+    chosen_by,
+)
 from .published import Published
-from .results import Cell, newest
+from .results import Cell, Selection, newest
+from .statistics import (
+    SIGN_FLIP,
+    PValues,
+    average_ranks,
+    half_width,
+    holm,
+    over_tasks_and_seeds,
+    paired_t,
+    signed_rank,
+    standard_error,
+)
 
-__all__ = ["AVERAGE", "BASELINE", "BOUND", "COLUMNS", "Block", "Number", "Quote", "Row", "Table", "summarise"]
+__all__ = [
+    "AVERAGE",
+    "BASELINE",
+    "BOUND",
+    "COLUMNS",
+    "Block",
+    "Number",
+    "Quote",
+    "Row",
+    "Table",
+    "chosen_by",
+    "negative_transfer",
+    "summarise",
+]
 
-BASELINE = "source-only"
-BOUND = "train-on-target"
 FIRST = (BASELINE, "adabn")
-AVERAGE = "average"
-COLUMNS = ("last", "oracle")
 
-SCORE: dict[str, Callable[[Cell], float]] = {"last": lambda cell: cell.last, "oracle": lambda cell: cell.oracle}
-NAMED = 5  # how many missing cells a note names before it only counts
-
-
-@dataclass(frozen=True)
-class Number:
-    r"""One number of the table, in percent.
-
-    .. math:: \bar a = \frac1S \sum_s a_s, \quad \sqrt{\frac1{S (S-1)} \sum_s (a_s - \bar a)^2}
-
-    Attributes:
-        mean: over the seeds.
-        stderr: standard error of the mean, with S - 1; None for one seed.
-        seeds: the seeds it is the mean of.
-        n: target rows scored for one seed (their total for an average); None if the seeds differ.
-        gain: mean difference to source-only over the seeds that both have; None if there is none.
-        gain_stderr: standard error of the paired difference; None for fewer than two such seeds.
-        gain_seeds: the seeds that both have.
-    """
-
-    mean: float
-    stderr: float | None
-    seeds: tuple[int, ...]
-    n: int | None
-    gain: float | None = None
-    gain_stderr: float | None = None
-    gain_seeds: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Quote:
-    """A published row beside ours: its values on the tasks shown (and their average), and its footnote's number."""
-
-    published: Published
-    values: Mapping[str, float]
-    footnote: int
-    same_protocol: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method: for each column (``last``, ``oracle``) its numbers by task and ``average``; blanks are absent."""
-
-    method: str
-    label: str
-    numbers: Mapping[str, Mapping[str, Number]]
-    quotes: tuple[Quote, ...] = ()
-
-
-@dataclass(frozen=True)
-class Block:
-    """What can stand in one table: the rows of one suite, protocol, network and track."""
-
-    suite: str
-    protocol: str
-    network: str
-    track: str
-    tasks: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-    @property
-    def title(self) -> str:
-        """Suite, protocol, network and track in one line."""
-        return f"{self.suite}: protocol {self.protocol}, network {self.network}, {self.track}"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The tasks and, where there is more than one, their average."""
-        return self.tasks if len(self.tasks) == 1 else (*self.tasks, AVERAGE)
-
-
-@dataclass(frozen=True)
-class Table:
-    """All blocks of a folder, the footnotes of its published rows (the first is [1]), and the notes below."""
-
-    blocks: tuple[Block, ...]
-    footnotes: tuple[str, ...]
-    notes: tuple[str, ...]
+Selections = Mapping[str, Mapping[str, Selection]]  # identity -> validator -> what it chooses
+Scores = dict[str, dict[int, float]]  # place -> seed -> percent
 
 
 def summarise(
@@ -109,11 +68,18 @@ def summarise(
     order: Sequence[str] = (),
     tasks: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    selections: Selections | None = None,
+    validator: str | None = DEFAULT_VALIDATOR,
 ) -> Table:
     """The table of a set of finished cells.
 
     Of several cells in one place (settings changed in between) the newest counts. The average of a method is taken
-    over tasks for each seed first, and left blank unless it has every task for the same seeds.
+    over tasks for each seed first, and left blank unless it has every task for the same seeds. The headline is the
+    last iterate; beside it stand what a label-free validator chooses, and the oracle.
+
+    Gains are tested where the rows are compared with their baseline (train-on-target is no rival and is not): on each
+    task by :func:`.statistics.paired_t` over seeds, on the average by :func:`.statistics.over_tasks_and_seeds`, each
+    corrected by Holm over all comparisons of its kind in the block. Ranks are over the task x seed that all rows have.
 
     Args:
         cells: finished cells, of one or several suites, protocols, networks and tracks.
@@ -122,6 +88,8 @@ def summarise(
             train-on-target last.
         tasks: tasks in the order of the columns; others follow by name.
         warnings: sentences on what could not be read, which go among the notes.
+        selections: what validators choose, by the cells' identities; a place is blank unless all its cells are there.
+        validator: whose choice is shown; None for none. ``table.csv`` has all that ``selections`` holds.
 
     Raises:
         ValueError: if there is no cell.
@@ -133,22 +101,58 @@ def summarise(
             "summarise needs at least one finished cell; got none. Run a suite first (landbridge bench SUITE "
             f"--out DIR), or name the folder it was written to.{reasons}"
         )
+    chosen = selections or {}
+    names = sorted({name for cell in shown for name in chosen.get(cell.identity, {})})
+    columns = ("last", *map(chosen_by, names), "oracle")
     groups: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in shown:
         groups.setdefault(cell.group, []).append(cell)
     footnotes: list[str] = []
     blocks: list[Block] = []
-    notes: list[str] = []
+    said: list[str] = []
     for group in sorted(groups):
-        block = _block(groups[group], published, order, tasks, footnotes)
+        block = _block(groups[group], columns, chosen, published, order, tasks, footnotes)
         blocks.append(block)
         prefix = f"{block.title}: " if len(groups) > 1 else ""
-        notes += [prefix + note for note in _block_notes(block, groups[group])]
+        column = chosen_by(validator) if validator else None
+        said += [prefix + note for note in notes.of_block(block, groups[group], chosen, column)]
     return Table(
         blocks=tuple(blocks),
         footnotes=tuple(footnotes),
-        notes=(*_reading_notes(shown, blocks), *notes, *_folder_notes(shown, older), *warnings),
+        notes=(*notes.on_reading(shown, blocks, validator, names), *said, *notes.of_folder(shown, older), *warnings),
+        columns=columns,
+        shown=("last", chosen_by(validator), "oracle") if validator in names and validator else COLUMNS,
     )
+
+
+def negative_transfer(table: Table, column: str = "last") -> list[str]:
+    """A sentence for each place where a method is significantly below its baseline: p < 0.05 after Holm.
+
+    Args:
+        table: of :func:`summarise`.
+        column: the headline unless said otherwise.
+    """
+    sentences = []
+    for block in table.blocks:
+        for row in block.rows:
+            for place, number in row.numbers.get(column, {}).items():
+                if number.negative and number.gain is not None and number.p_below is not None:
+                    sentences.append(f"{block.title}: {row.method} {_below(block, row, place, number)}")
+    return sentences
+
+
+def _below(block: Block, row: Row, place: str, number: Number) -> str:
+    where = f"on the average of {len(block.tasks)} tasks" if place == AVERAGE else f"on {place}"
+    over = "tasks and " if number.test == SIGN_FLIP else ""
+    return (
+        f"is below {row.baseline} {where} by {-(number.gain or 0):.1f} points ({number.test} over {over}"
+        f"{_count(len(number.gain_seeds), 'seed')}: one-sided p = {number.p_below:.2g} after Holm over "
+        f"{_count(number.comparisons, 'comparison')}, less than {SIGNIFICANT})."
+    )
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number} {of}{'' if number == 1 else 's'}"
 
 
 def _ranked(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
@@ -164,6 +168,8 @@ def _method_order(names: set[str], order: Sequence[str]) -> tuple[str, ...]:
 
 def _block(
     cells: list[Cell],
+    columns: tuple[str, ...],
+    selections: Selections,
     published: Sequence[Published],
     order: Sequence[str],
     task_order: Sequence[str],
@@ -172,18 +178,46 @@ def _block(
     tasks = _ranked((cell.task for cell in cells), task_order)
     methods = _method_order({cell.method for cell in cells}, order)
     by_method = {method: [cell for cell in cells if cell.method == method] for method in methods}
-    baseline = by_method.get(BASELINE, [])
+    baselines = _baselines(by_method)
+    numbers = {column: _column(by_method, tasks, column, baselines, _score(column, selections)) for column in columns}
     rows = []
-    for method in methods:
-        numbers = {column: _numbers(by_method[method], baseline, tasks, column) for column in COLUMNS}
-        label = max(by_method[method], key=lambda cell: (cell.finished, cell.identity)).label
+    for method, own in by_method.items():
         quotes = tuple(
             _quote(row, tasks, cells[0].protocol, footnotes)
             for row in published
             if row.method == method and any(task in row.values for task in tasks)
         )
-        rows.append(Row(method, label, numbers, quotes))
-    return Block(*cells[0].group, tasks=tasks, rows=tuple(rows))
+        rows.append(
+            Row(
+                method,
+                label=max(own, key=lambda cell: (cell.finished, cell.identity)).label,
+                numbers={column: numbers[column][method] for column in columns},
+                quotes=quotes,
+                baseline=baselines.get(method),
+                seconds=statistics.median(cell.seconds for cell in own),
+                peak_memory=max((cell.peak_memory for cell in own if cell.peak_memory is not None), default=None),
+            )
+        )
+    single = all(len(cell.checkpoints) == 1 for cell in cells)
+    return Block(*cells[0].group, tasks=tasks, rows=tuple(rows), single=single)
+
+
+def _baselines(cells: Mapping[str, list[Cell]]) -> dict[str, str]:
+    """What each method is compared with: source-only, or a classical row its own classifier without adaptation."""
+    plain: dict[str, str] = {}
+    classifiers: dict[str, str] = {}
+    for method, own in cells.items():
+        adaptation = own[0].settings.get("adaptation")
+        if isinstance(adaptation, Mapping) and adaptation.get("classifier"):
+            classifiers[method] = str(adaptation["classifier"])
+            if adaptation.get("method") == "none":
+                plain.setdefault(classifiers[method], method)
+    found: dict[str, str] = {}
+    for method in cells:
+        baseline = plain.get(classifiers[method]) if method in classifiers else BASELINE
+        if baseline is not None and baseline in cells and baseline != method:
+            found[method] = baseline
+    return found
 
 
 def _quote(row: Published, tasks: tuple[str, ...], protocol: str, footnotes: list[str]) -> Quote:
@@ -197,155 +231,189 @@ def _quote(row: Published, tasks: tuple[str, ...], protocol: str, footnotes: lis
     return Quote(row, values, footnotes.index(text) + 1, row.protocol == protocol)
 
 
-def _numbers(cells: list[Cell], baseline: list[Cell], tasks: tuple[str, ...], column: str) -> dict[str, Number]:
-    scores = _scores(cells, tasks, column)
-    baseline_scores = {} if cells is baseline else _scores(baseline, tasks, column)
-    rows_scored = {task: {cell.n for cell in cells if cell.task == task} for task in tasks}
-    counts = {task: min(found) if len(found) == 1 else None for task, found in rows_scored.items()}
-    known = [count for count in counts.values() if count is not None]
-    counts[AVERAGE] = sum(known) if len(known) == len(tasks) else None
+class _Score(NamedTuple):
+    """What a cell scores in a column, and whether what was chosen there has collapsed."""
+
+    accuracy: float
+    collapsed: bool = False
+
+
+def _score(column: str, selections: Selections) -> Callable[[Cell], _Score | None]:
+    if column == "last":
+        return lambda cell: _Score(cell.last)
+    if column == "oracle":
+        return lambda cell: _Score(cell.oracle)
+    validator = column.removeprefix(CHOSEN)
+
+    def chosen(cell: Cell) -> _Score | None:
+        selection = selections.get(cell.identity, {}).get(validator)
+        return None if selection is None else _Score(selection.accuracy, selection.collapsed)
+
+    return chosen
+
+
+def _column(
+    cells: Mapping[str, list[Cell]],
+    tasks: tuple[str, ...],
+    column: str,
+    baselines: Mapping[str, str],
+    score: Callable[[Cell], _Score | None],
+) -> dict[str, dict[str, Number]]:
+    """All numbers of a column, by method and place."""
+    scores = {method: _scores(own, tasks, score) for method, own in cells.items()}
+    gains = {
+        method: _gains(scores[method], scores[baselines[method]]) if method in baselines else {} for method in cells
+    }
+    tested = {method: gains[method] for method in cells if method in baselines and method != BOUND}
+    tests = _tests({} if column == "oracle" else tested, tasks)
+    ranks = _ranks({method: scores[method] for method in cells if method != BOUND}, tasks)
     return {
-        place: _number(values, baseline_scores.get(place, {}), counts[place])
-        for place, values in scores.items()
-        if values
+        method: {
+            place: _number(
+                values,
+                gains[method].get(place, {}),
+                rows=_rows_scored(own, tasks, place),
+                test=tests.get((method, place), _UNTESTED),
+                rank=ranks.get((method, place)),
+                collapsed=_collapsed(own, tasks, place, score),
+            )
+            for place, values in scores[method].items()
+            if values
+        }
+        for method, own in cells.items()
     }
 
 
-def _scores(cells: list[Cell], tasks: tuple[str, ...], column: str) -> dict[str, dict[int, float]]:
-    """Percent by task and seed, and under ``average`` by seed where every task has the same seeds."""
-    scores: dict[str, dict[int, float]] = {task: {} for task in tasks}
+def _scores(cells: list[Cell], tasks: tuple[str, ...], score: Callable[[Cell], _Score | None]) -> Scores:
+    """Percent by task and seed, and under ``average`` by seed where every task has the same seeds.
+
+    A task is blank where one of its cells has no score: a mean over fewer seeds would not compare.
+    """
+    scores: Scores = {task: {} for task in tasks}
+    blank = set()
     for cell in cells:
-        scores[cell.task][cell.seed] = 100 * SCORE[column](cell)
+        found = score(cell)
+        if found is None:
+            blank.add(cell.task)
+        else:
+            scores[cell.task][cell.seed] = 100 * found.accuracy
+    for task in blank:
+        scores[task] = {}
     seeds = set(scores[tasks[0]])
     if len(tasks) > 1 and all(set(scores[task]) == seeds for task in tasks):
         scores[AVERAGE] = {seed: statistics.fmean(scores[task][seed] for task in tasks) for seed in seeds}
     return scores
 
 
-def _number(values: dict[int, float], baseline: dict[int, float], n: int | None) -> Number:
-    seeds = tuple(sorted(values))
-    paired = tuple(seed for seed in seeds if seed in baseline)
-    gains = [values[seed] - baseline[seed] for seed in paired]
-    return Number(
-        mean=statistics.fmean(values.values()),
-        stderr=_stderr(list(values.values())),
-        seeds=seeds,
-        n=n,
-        gain=statistics.fmean(gains) if gains else None,
-        gain_stderr=_stderr(gains),
-        gain_seeds=paired,
-    )
-
-
-def _stderr(values: list[float]) -> float | None:
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-
-
-def _reading_notes(cells: list[Cell], blocks: list[Block]) -> list[str]:
-    """How the numbers are to be read."""
-    seeds = sorted({cell.seed for cell in cells})
-    counts = sorted({len(cell.checkpoints) for cell in cells})
-    of = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    error = "n/a for one seed" if len(seeds) == 1 else "standard error over seeds"
-    named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    notes = [
-        f"last: target accuracy (%) at the end of training, mean ± {error}; {named}. "
-        "In brackets: gain over source-only, paired by seed.",
-        f"oracle: the best of {of} checkpoints by target labels; an upper limit of choosing, not a result.",
-    ]
-    quotes = [quote for block in blocks for row in block.rows for quote in row.quotes]
-    if any(quote.published.selected == "target labels" for quote in quotes):
-        notes.append("A published row that was chosen by target labels compares with oracle, not with last.")
-    if any(AVERAGE in quote.values for quote in quotes):
-        notes.append("The average of a published row is taken here, over the tasks shown.")
-    if any(not quote.same_protocol for quote in quotes):
-        notes.append("† published under another protocol than this table's: not directly comparable.")
-    return notes
-
-
-def _block_notes(block: Block, cells: list[Cell]) -> list[str]:
-    """What is missing or mixed in one block."""
-    notes = []
-    scored = {task: sorted({cell.n for cell in cells if cell.task == task}) for task in block.tasks}
-    listed = ", ".join(f"{task} {' or '.join(map(str, counts))}" for task, counts in scored.items())
-    notes.append(f"Target rows scored: {listed}.")
-    there = {(cell.method, cell.task, cell.seed) for cell in cells}
-    seeds = sorted({cell.seed for cell in cells})
-    missing = [
-        f"{row.method} on {task} seed {seed}"
-        for row in block.rows
-        for task in block.tasks
-        for seed in seeds
-        if (row.method, task, seed) not in there
-    ]
-    if missing:
-        notes.append(f"Not finished: {_some(missing, ', ')}.")
-    blank = [row.method for row in block.rows if len(block.tasks) > 1 and AVERAGE not in row.numbers["last"]]
-    if blank:
-        notes.append(f"No average for {', '.join(blank)}: it needs every task for the same seeds.")
-    if not any(row.method == BASELINE for row in block.rows):
-        notes.append(f"No gains: there is no finished cell of {BASELINE}.")
-    partial = [
-        f"{row.method} on {place}"
-        for row in block.rows
-        for place, number in row.numbers["last"].items()
-        if number.gain is not None and number.gain_seeds != number.seeds
-    ]
-    if partial:
-        notes.append(f"Gain over the seeds that {BASELINE} has too: {_some(partial, ', ')}.")
-    mixed = _mixed_settings(block, cells)
-    if mixed:
-        notes.append(f"Seeds run with different settings under one mean: {_some(mixed, ', ')}. Re-run the older ones.")
-    uneven = _mixed_training(block, cells)
-    if uneven:
-        notes.append(f"Rows trained by different rules (steps or others), not comparable: {_some(uneven, ', ')}.")
-    return notes
-
-
-def _mixed_settings(block: Block, cells: list[Cell]) -> list[str]:
-    found: dict[tuple[str, str], list[object]] = {}
-    for cell in cells:
-        settings = _without_seed(cell.settings)
-        seen = found.setdefault((cell.method, cell.task), [])
-        if settings not in seen:
-            seen.append(settings)
-    places = ((row.method, task) for row in block.rows for task in block.tasks)
-    return [f"{method} on {task}" for method, task in places if len(found.get((method, task), ())) > 1]
-
-
-def _mixed_training(block: Block, cells: list[Cell]) -> list[str]:
-    """The tasks whose rows were not all trained by the same rules (steps, batches, optimiser)."""
-    ways: dict[str, list[object]] = {}
-    for cell in cells:
-        way = (cell.settings.get("rules"), cell.settings.get("training"))
-        if way not in ways.setdefault(cell.task, []):
-            ways[cell.task].append(way)
-    return [task for task in block.tasks if len(ways.get(task, ())) > 1]
-
-
-def _without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _gains(own: Scores, baseline: Scores) -> Scores:
+    """Differences by place and seed, over the seeds that both have."""
     return {
-        name: _without_seed(value) if isinstance(value, Mapping) else value
-        for name, value in settings.items()
-        if name != "seed"
+        place: {
+            seed: values[seed] - baseline[place][seed] for seed in sorted(values) if seed in baseline.get(place, {})
+        }
+        for place, values in own.items()
     }
 
 
-def _folder_notes(cells: list[Cell], older: int) -> list[str]:
-    """What was left out, and what the machines differed in."""
-    notes = []
-    if older:
-        notes.append(f"{older} older {'cell' if older == 1 else 'cells'} with other settings left out.")
-    differing = []
-    for name in ("torch", "threads", "device"):
-        values = sorted({str(cell.environment.get(name, "not recorded")) for cell in cells})
-        if len(values) > 1:
-            differing.append(f"{name} ({', '.join(values)})")
-    if differing:
-        notes.append(f"Mixed cells: they differ in {', '.join(differing)}; small differences may come from that alone.")
-    return notes
+class _Test(NamedTuple):
+    p: float | None = None
+    p_holm: float | None = None
+    p_below: float | None = None
+    p_tasks: float | None = None
+    test: str = ""
+    comparisons: int = 0
+    least: float | None = None
 
 
-def _some(items: list[str], between: str) -> str:
-    more = len(items) - NAMED
-    return between.join(items[:NAMED]) + (f" and {more} more" if more > 0 else "")
+_UNTESTED = _Test()
+
+
+def _tests(gains: Mapping[str, Scores], tasks: tuple[str, ...]) -> dict[tuple[str, str], _Test]:
+    """The tests of all methods: those on tasks are one family of comparisons, those on the average another."""
+    single: dict[tuple[str, str], PValues | None] = {}
+    joint: dict[tuple[str, str], PValues | None] = {}
+    over_tasks: dict[tuple[str, str], PValues | None] = {}
+    for method, found in gains.items():
+        for task in tasks:
+            single[method, task] = paired_t(list(found[task].values()))
+        seeds = found.get(AVERAGE, {})
+        if seeds:
+            joint[method, AVERAGE] = over_tasks_and_seeds([[found[task][seed] for seed in seeds] for task in tasks])
+            over_tasks[method, AVERAGE] = signed_rank([statistics.fmean(found[task].values()) for task in tasks])
+    across = dict(zip(over_tasks, holm([test and test.two_sided for test in over_tasks.values()]), strict=True))
+    tests: dict[tuple[str, str], _Test] = {}
+    for family in (single, joint):
+        two_sided = holm([test and test.two_sided for test in family.values()])
+        below = holm([test and test.below for test in family.values()])
+        count = sum(test is not None for test in family.values())
+        for (where, test), either, lower in zip(family.items(), two_sided, below, strict=True):
+            if test is not None:
+                least = min(1.0, count * test.least)
+                tests[where] = _Test(test.two_sided, either, lower, across.get(where), test.test, count, least)
+    return tests
+
+
+def _ranks(scores: Mapping[str, Scores], tasks: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """Average ranks by method and place, over the task x seed places that every method with any score has."""
+    methods = [method for method, found in scores.items() if any(found.values())]
+    shared = {
+        task: [
+            [scores[method][task][seed] for method in methods]
+            for seed in sorted(set.intersection(*(set(scores[method][task]) for method in methods)))
+        ]
+        for task in tasks
+        if methods
+    }
+    if len(tasks) > 1:
+        shared[AVERAGE] = [block for blocks in shared.values() for block in blocks]
+    return {
+        (method, place): rank
+        for place, blocks in shared.items()
+        for method, rank in zip(methods, average_ranks(blocks) or [], strict=False)
+    }
+
+
+def _rows_scored(cells: list[Cell], tasks: tuple[str, ...], place: str) -> int | None:
+    if place == AVERAGE:
+        counts = [_rows_scored(cells, tasks, task) for task in tasks]
+        return None if None in counts else sum(count or 0 for count in counts)
+    found = {cell.n for cell in cells if cell.task == place}
+    return min(found) if len(found) == 1 else None
+
+
+def _collapsed(cells: list[Cell], tasks: tuple[str, ...], place: str, score: Callable[[Cell], _Score | None]) -> int:
+    places = tasks if place == AVERAGE else (place,)
+    found = [score(cell) for cell in cells if cell.task in places]
+    return sum(one is not None and one.collapsed for one in found)
+
+
+def _number(
+    values: dict[int, float],
+    gains: dict[int, float],
+    *,
+    rows: int | None,
+    test: _Test,
+    rank: float | None,
+    collapsed: int,
+) -> Number:
+    scores, differences = list(values.values()), list(gains.values())
+    return Number(
+        mean=statistics.fmean(scores),
+        stderr=standard_error(scores),
+        seeds=tuple(sorted(values)),
+        n=rows,
+        gain=statistics.fmean(differences) if differences else None,
+        gain_stderr=standard_error(differences),
+        gain_seeds=tuple(sorted(gains)),
+        half_width=half_width(scores),
+        gain_half_width=half_width(differences),
+        p=test.p,
+        p_holm=test.p_holm,
+        p_below=test.p_below,
+        p_tasks=test.p_tasks,
+        test=test.test,
+        comparisons=test.comparisons,
+        p_least=test.least,
+        rank=rank,
+        collapsed=collapsed,
+    )

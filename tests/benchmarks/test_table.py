@@ -6,10 +6,15 @@ import random
 from datetime import datetime, timezone
 
 import pytest
-from made_cells import made_cell, made_published
+from made_cells import BIG, TWELVE, made_big, made_cell, made_classical, made_published, made_selections
 from pydantic import ValidationError
+from scipy import stats
 
-from landbridge.benchmarks.table import summarise
+from landbridge.benchmarks.results import Selection
+from landbridge.benchmarks.table import chosen_by, negative_transfer, summarise
+
+VALIDATOR = "information-maximisation"
+CHOSEN = chosen_by(VALIDATOR)
 
 TASKS = ("mnist->usps", "usps->mnist", "svhn->mnist")
 METHODS = ("source-only", "adabn", "dann", "dan", "train-on-target")
@@ -41,15 +46,15 @@ def slow_mean_and_error(values):
     return mean, (squares / (len(values) - 1) / len(values)) ** 0.5
 
 
-@pytest.mark.parametrize("column", ["last", "oracle"])
+@pytest.mark.parametrize("column", ["last", CHOSEN, "oracle"])
 def test_numbers_against_loops(column):
     cells = grid()
     random.Random(0).shuffle(cells)
-    table = summarise(cells, tasks=TASKS)
+    table = summarise(cells, tasks=TASKS, selections=made_selections(cells, place=1))
     score = {}
     for cell in cells:
         values = [checkpoint.target_eval * 100 for checkpoint in cell.checkpoints]
-        score[cell.method, cell.task, cell.seed] = values[-1] if column == "last" else sorted(values)[-1]
+        score[cell.method, cell.task, cell.seed] = {"last": values[-1], CHOSEN: values[1]}.get(column, max(values))
     for method in METHODS:
         numbers = row(table, method).numbers[column]
         for task in TASKS:
@@ -60,10 +65,12 @@ def test_numbers_against_loops(column):
             number = numbers[task]
             assert number.mean == pytest.approx(mean, rel=1e-10)
             assert number.stderr == pytest.approx(error, rel=1e-10)
+            assert number.half_width == pytest.approx(4.30265272975 * error)
             assert (number.seeds, number.gain_seeds) == (SEEDS, () if method == "source-only" else SEEDS)
             if method != "source-only":
                 assert number.gain == pytest.approx(gain, rel=1e-10)
                 assert number.gain_stderr == pytest.approx(gain_error, rel=1e-10)
+                assert number.gain_half_width == pytest.approx(4.30265272975 * gain_error)
         averages = [sum(score[method, task, seed] for task in TASKS) / 3 for seed in SEEDS]
         mean, error = slow_mean_and_error(averages)
         assert numbers["average"].mean == pytest.approx(mean, rel=1e-10)
@@ -84,8 +91,8 @@ def test_order_of_rows_and_columns():
 def test_one_seed_has_no_standard_error_and_one_task_no_average():
     table = summarise(grid(tasks=TASKS[:1], seeds=(2,)))
     number = row(table, "dann").numbers["last"]["mnist->usps"]
-    assert number.stderr is None
-    assert number.gain_stderr is None
+    assert (number.stderr, number.half_width) == (None, None)
+    assert (number.gain_stderr, number.gain_half_width, number.p, number.p_below) == (None, None, None, None)
     assert number.gain is not None
     assert table.blocks[0].columns == ("mnist->usps",)
     assert set(row(table, "dann").numbers["last"]) == {"mnist->usps"}
@@ -227,3 +234,229 @@ def test_rows_trained_by_different_rules_are_named():
     assert any("different rules (steps or others), not comparable: " in note for note in summarise(ways).notes)
     same = [made_cell(method=m, settings={"rules": {"steps": 600}}) for m in ("dann", "source-only")]
     assert not any("different rules" in note for note in summarise(same).notes)
+
+
+def differences(cells, method, task, baseline="source-only"):
+    scores = {(cell.method, cell.seed): 100 * cell.last for cell in cells if cell.task == task}
+    return [scores[method, seed] - scores[baseline, seed] for seed in sorted({cell.seed for cell in cells})]
+
+
+def test_tasks_are_tested_by_paired_t_and_corrected_together():
+    cells = grid()
+    table = summarise(cells)
+    places = [(method, task) for method in ("adabn", "dann", "dan") for task in TASKS]
+    raw = {place: stats.ttest_1samp(differences(cells, *place), 0).pvalue for place in places}
+    below = {place: stats.ttest_1samp(differences(cells, *place), 0, alternative="less").pvalue for place in places}
+    for method, task in places:
+        number = row(table, method).numbers["last"][task]
+        assert number.p == pytest.approx(raw[method, task])
+        assert (number.comparisons, number.test, number.p_least) == (9, "paired t-test", 0.0)
+    for name, values in (("p_holm", raw), ("p_below", below)):
+        ordered = sorted(values, key=values.__getitem__)
+        largest = 0.0
+        for rank, place in enumerate(ordered):
+            largest = max(largest, min(1.0, (9 - rank) * values[place]))
+            assert getattr(row(table, place[0]).numbers["last"][place[1]], name) == pytest.approx(largest)
+
+
+def test_averages_of_few_differences_are_tested_by_t_over_seeds():
+    cells = grid()
+    table = summarise(cells)
+    for method in ("adabn", "dann", "dan"):
+        tasks = [differences(cells, method, task) for task in TASKS]
+        averages = [sum(task[seed] for task in tasks) / 3 for seed in range(3)]
+        number = row(table, method).numbers["last"]["average"]
+        assert number.p == pytest.approx(stats.ttest_1samp(averages, 0).pvalue)
+        assert (number.comparisons, number.test, number.p_tasks) == (3, "paired t-test", None)
+        assert number.p_holm >= number.p
+
+
+def test_averages_of_many_are_tested_by_sign_flips_and_over_tasks():
+    cells = made_big(("source-only", "dan", "deepcoral", "train-on-target"))
+    table = summarise(cells, tasks=TWELVE)
+    dan = row(table, "dan").numbers["last"]["average"]
+    assert (dan.test, dan.comparisons) == ("sign-flip test", 2)
+    gains = [sum(differences(cells, "dan", task)) / 3 for task in TWELVE]
+    over_tasks = stats.wilcoxon(gains, method="exact").pvalue
+    assert dan.p_tasks in (pytest.approx(over_tasks), pytest.approx(2 * over_tasks))  # Holm over two
+    assert row(table, "deepcoral").numbers["last"]["average"].p_below == 2 / 65536
+
+
+def test_neither_the_oracle_nor_the_bound_nor_the_baseline_is_tested():
+    table = summarise(grid())
+    assert all(number.p is None for each in table.blocks[0].rows for number in each.numbers["oracle"].values())
+    for method in ("source-only", "train-on-target"):
+        numbers = row(table, method).numbers["last"]
+        assert all((number.p, number.p_below, number.comparisons) == (None, None, 0) for number in numbers.values())
+        assert (row(table, method).baseline is None) == (method == "source-only")
+    assert row(table, "train-on-target").numbers["last"]["average"].gain is not None
+
+
+def test_ranks_are_averages_over_tasks_and_seeds():
+    cells = grid()
+    table = summarise(cells)
+    rivals = METHODS[:-1]
+    places = {method: [] for method in rivals}
+    for task in TASKS:
+        for seed in SEEDS:
+            scores = {c.method: c.last for c in cells if (c.task, c.seed) == (task, seed) and c.method in rivals}
+            ranks = stats.rankdata([-scores[method] for method in rivals])
+            for method, rank in zip(rivals, ranks, strict=True):
+                places[method].append(rank)
+    for method in rivals:
+        numbers = row(table, method).numbers["last"]
+        assert numbers["average"].rank == pytest.approx(sum(places[method]) / 9)
+        assert numbers[TASKS[1]].rank == pytest.approx(sum(places[method][3:6]) / 3)
+    assert row(table, "train-on-target").numbers["last"]["average"].rank is None
+
+
+def test_ranks_are_over_what_all_rows_have():
+    cells = [c for c in grid() if (c.method, c.task, c.seed) != ("dann", TASKS[0], SEEDS[0])]
+    kept = [c for c in grid() if (c.task, c.seed) != (TASKS[0], SEEDS[0])]
+    with_gap = row(summarise(cells), "dan").numbers["last"]
+    without = row(summarise(kept), "dan").numbers["last"]
+    assert with_gap[TASKS[0]].rank == without[TASKS[0]].rank
+    assert with_gap["average"].rank == pytest.approx(
+        (2 * without[TASKS[0]].rank + 3 * sum(without[task].rank for task in TASKS[1:])) / 8
+    )
+
+
+def test_a_chosen_column_for_every_validator():
+    cells = grid()
+    chosen = made_selections(cells, place=2)
+    for cell in cells:
+        first = cell.checkpoints[0]
+        chosen[cell.identity]["entropy"] = Selection(first.step, first.target_eval)
+    table = summarise(cells, selections=chosen)
+    assert table.columns == ("last", "chosen:entropy", CHOSEN, "oracle")
+    assert table.shown == ("last", CHOSEN, "oracle")
+    cell = cells[0]
+    mean = row(table, cell.method).numbers["chosen:entropy"][cell.task].mean
+    first = [c.checkpoints[0].target_eval for c in cells if (c.method, c.task) == (cell.method, cell.task)]
+    assert mean == pytest.approx(100 * sum(first) / 3)
+    assert summarise(cells, selections=chosen, validator="entropy").shown == ("last", "chosen:entropy", "oracle")
+    assert summarise(cells, selections=chosen, validator=None).shown == ("last", "oracle")
+    assert summarise(cells).columns == ("last", "oracle")
+
+
+def test_a_cell_without_scores_blanks_its_place():
+    cells = grid()
+    chosen = made_selections(cells)
+    lacking = next(cell for cell in cells if (cell.method, cell.task, cell.seed) == ("dann", TASKS[1], 4))
+    del chosen[lacking.identity]
+    table = summarise(cells, selections=chosen)
+    assert set(row(table, "dann").numbers[CHOSEN]) == {TASKS[0], TASKS[2]}
+    assert set(row(table, "dann").numbers["last"]) == {*TASKS, "average"}
+    assert set(row(table, "dan").numbers[CHOSEN]) == {*TASKS, "average"}
+    for cell in cells:
+        if cell.method == "dann":
+            chosen.pop(cell.identity, None)
+    table = summarise(cells, selections=chosen)
+    ranks = [row(table, method).numbers[CHOSEN]["average"].rank for method in ("source-only", "adabn", "dan")]
+    assert sum(ranks) == pytest.approx(6)  # the others are ranked without it
+
+
+def test_collapsed_choices_are_counted():
+    cells = grid(("source-only", "dann"), seeds=(0, 1))
+    chosen = made_selections(cells)
+    for cell in cells:
+        if cell.method == "dann" and (cell.task, cell.seed) != (TASKS[0], 0):
+            chosen[cell.identity][VALIDATOR] = Selection(100, 0.1, collapsed=True)
+    numbers = row(summarise(cells, selections=chosen), "dann").numbers[CHOSEN]
+    assert [numbers[place].collapsed for place in (*TASKS, "average")] == [1, 2, 2, 5]
+    assert numbers[TASKS[1]].mean == pytest.approx(10.0)
+
+
+def test_blocks_without_choices_show_no_column_of_them():
+    one, other = made_cell(scores=(0.5, 0.6)), made_cell(scores=(0.5, 0.6), network="resnet")
+    table = summarise([one, other], selections=made_selections([one]))
+    assert table.shown_of(table.blocks[0]) == ("last", CHOSEN, "oracle")
+    assert table.shown_of(table.blocks[1]) == ("last", "oracle")
+
+
+def test_blocks_of_single_checkpoints_show_one_column():
+    table = summarise([made_cell(scores=(0.5,)), made_cell("dan", scores=(0.5,))])
+    assert table.blocks[0].single
+    assert table.shown_of(table.blocks[0]) == ("last",)
+    numbers = table.blocks[0].rows[0].numbers
+    assert numbers["oracle"]["mnist->usps"].mean == numbers["last"]["mnist->usps"].mean
+    assert not summarise([made_cell(scores=(0.5,)), made_cell("dan")]).blocks[0].single
+
+
+def test_classical_rows_are_over_their_own_classifier():
+    cells = [
+        made_classical("raw-1nn", "1nn", "none", scores=(0.4,)),
+        made_classical("coral-1nn", "1nn", scores=(0.45,)),
+        made_classical("raw-svm", "svm", "none", scores=(0.5,)),
+        made_classical("coral-svm", "svm", scores=(0.48,)),
+    ]
+    table = summarise(cells)
+    assert {each.method: each.baseline for each in table.blocks[0].rows} == {
+        "coral-1nn": "raw-1nn",
+        "coral-svm": "raw-svm",
+        "raw-1nn": None,
+        "raw-svm": None,
+    }
+    assert row(table, "coral-svm").numbers["last"]["mnist->usps"].gain == pytest.approx(-2)
+    assert table.blocks[0].reference == "the same classifier without adaptation"
+    assert row(summarise(cells[3:]), "coral-svm").baseline is None
+    both = [*cells, *(made_cell(m, track="features", network="features") for m in ("source-only", "dann"))]
+    assert row(summarise(both), "dann").baseline == "source-only"
+    assert row(summarise(both), "coral-svm").baseline == "raw-svm"
+
+
+def test_seconds_and_memory_of_a_row():
+    cells = [made_cell(seed=seed, seconds=seconds) for seed, seconds in enumerate((9.0, 1.0, 2.0))]
+    assert (row(summarise(cells), "dann").seconds, row(summarise(cells), "dann").peak_memory) == (2.0, None)
+    measured = [made_cell(seed=3, peak_memory=512.0), made_cell(seed=4, peak_memory=400.0)]
+    assert row(summarise([*cells, *measured]), "dann").peak_memory == 512.0
+
+
+def test_negative_transfer_is_said():
+    table = summarise(made_big(("source-only", "deepcoral", "dan", "train-on-target")), tasks=TWELVE)
+    numbers = row(table, "deepcoral").numbers["last"]
+    assert numbers["average"].negative
+    assert not any(number.negative for number in row(table, "dan").numbers["last"].values())
+    found = negative_transfer(table)
+    assert len(found) == sum(number.negative for number in numbers.values())
+    assert found[-1] == (
+        "office-caltech10: protocol office-caltech10/transductive, network squeezenet1_0, frozen: deepcoral is below "
+        f"source-only on the average of 12 tasks by {-numbers['average'].gain:.1f} points (sign-flip test over tasks "
+        "and 3 seeds: one-sided p = 3.1e-05 after Holm over 2 comparisons, less than 0.05)."
+    )
+    assert negative_transfer(summarise(made_big(tuple(BIG)[:4]))) == []
+
+
+def test_negative_transfer_on_one_task_and_seeds_that_differ_in_nothing():
+    cells = [made_cell("source-only", seed=seed, scores=(0.6 + 0.01 * seed,)) for seed in range(3)]
+    worse = [made_cell("dan", seed=seed, scores=(0.5 + 0.012 * seed,)) for seed in range(3)]
+    (sentence,) = negative_transfer(summarise([*cells, *worse]))
+    assert (
+        "dan is below source-only on mnist->usps by 9.8 points (paired t-test over 3 seeds: one-sided p =" in sentence
+    )
+    assert "after Holm over 1 comparison, less than 0.05)" in sentence
+    same = [made_cell("dan", seed=seed, scores=(0.5 + 0.01 * seed,)) for seed in range(3)]
+    assert negative_transfer(summarise([*cells, *same])) == []  # no spread, no test
+    assert negative_transfer(summarise([cells[0], worse[0]])) == []  # one seed
+    few = [made_cell("dan", seed=seed, scores=(0.55 + 0.06 * seed,)) for seed in range(3)]
+    assert negative_transfer(summarise([*cells, *few])) == []  # below, but not clearly
+
+
+def test_one_seed_of_many_tasks_can_be_tested_together():
+    table = summarise(made_big(("source-only", "deepcoral"), seeds=(0,)), tasks=TWELVE)
+    (sentence,) = negative_transfer(table)
+    assert "average of 12 tasks" in sentence
+    assert "sign-flip test over tasks and 1 seed: one-sided p = 0.00024" in sentence
+    three = summarise(grid(seeds=(0,)))
+    assert row(three, "dann").numbers["last"]["average"].p_least == 3 / 8  # three tasks' signs, three rows compared
+
+
+def test_negative_transfer_of_a_chosen_column():
+    cells = made_big(("source-only", "dan"))
+    chosen = made_selections(cells, place=-1)
+    for cell in cells:
+        if cell.method == "dan":
+            chosen[cell.identity][VALIDATOR] = Selection(100, 0.3)
+    table = summarise(cells, selections=chosen)
+    assert negative_transfer(table) == []
+    assert any("average of 12 tasks" in sentence for sentence in negative_transfer(table, CHOSEN))
