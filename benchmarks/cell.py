@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import shutil
+import time
+from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..methods import METHODS
@@ -26,10 +29,13 @@ from ..shared.method import Method, Sizes
 from ..shared.network import Network
 from ..shared.optimizer import Optimizer
 from ..shared.seeds import derive_seed, seeded
+from ..shared.validators import VALIDATORS
 from .datasets import Split, TaskData, load_task
 from .datasets.base import hash_order
+from .memory import peak_memory, reset_peak
 from .results import SCHEMA, Cell, Checkpoint, cell_folder, write_result
-from .suite import CellSettings
+from .selection import score_cell
+from .settings import CellSettings
 
 __all__ = ["Job", "cell_identity", "load_cell_data", "run_cell"]
 
@@ -46,6 +52,7 @@ class Job(NamedTuple):
         data: the data folder, if there is one.
         device: ``auto``, ``cpu``, ``cuda``.
         keep: ``all``, or ``scores`` to drop stored outputs once they are scored.
+        weights: of the backbone: a file, ``pretrained`` or ``none``; settings hold its digest.
     """
 
     settings: CellSettings
@@ -54,6 +61,7 @@ class Job(NamedTuple):
     data: Path | None
     device: str
     keep: str
+    weights: Path | str = "pretrained"
 
     @property
     def folder(self) -> Path:
@@ -67,35 +75,125 @@ class Job(NamedTuple):
         return self.folder.with_name(f".{self.folder.name}.unfinished")
 
 
-def load_cell_data(settings: CellSettings, data: Path | None) -> TaskData:
-    """The data of a cell; the last two tasks are kept in memory."""
-    draw = tuple(sorted(settings.rules.draw.items()))
-    return _load(
-        settings.dataset, settings.task, settings.size, settings.network.channels, draw,
-        settings.rules.source_holdout, settings.rules.scored, data,
-    )  # fmt: skip
+_LOADED: dict[str, TaskData] = {}  # the last two tasks, by what decides them
 
 
-@lru_cache(maxsize=2)
-def _load(
-    dataset: str, task: str, size: int, channels: int, draw: tuple[tuple[str, int], ...], holdout: float, scored: str,
+def load_cell_data(
+    settings: CellSettings,
     data: Path | None,
-) -> TaskData:  # fmt: skip
-    named = {domain: count for domain, count in draw if domain in task.split("->")}
+    *,
+    weights: Path | str = "pretrained",
+    device: str = "auto",
+    say: Callable[[str], None] | None = None,
+) -> TaskData:
+    """The data of a cell; the last two tasks are kept in memory.
+
+    Args:
+        settings: the cell's.
+        data: the data folder, if there is one.
+        weights: of a frozen backbone, whose features are extracted if they are not there yet.
+        device: where that runs.
+        say: told what takes long.
+    """
+    repeat = settings.seed if settings.rules.per_class else 0
+    backbone = settings.backbone if settings.backbone is not None and settings.backbone.frozen else None
+    decides = {
+        **settings.model_dump(mode="json", include={"suite", "dataset", "task", "size", "rules", "images", "features"}),
+        "channels": settings.network.channels,
+        "backbone": None if backbone is None else backbone.model_dump(mode="json"),
+        "data": str(data),
+        "repeat": repeat,
+    }
+    key = json.dumps(decides, sort_keys=True)
+    if key not in _LOADED:
+        loaded = _load(settings, data, repeat)
+        if backbone is not None:
+            from .frozen import freeze
+
+            loaded = freeze(settings, loaded, weights=weights, device=resolve_device(device), say=say)
+        for old in list(_LOADED)[:-1]:
+            del _LOADED[old]
+        _LOADED[key] = loaded
+    return _LOADED[key]
+
+
+def _load(settings: CellSettings, data: Path | None, repeat: int) -> TaskData:
+    rules = settings.rules
+    named = {domain: count for domain, count in rules.draw.items() if domain in settings.task.split("->")}
+    if settings.images is not None:
+        from .datasets.prepare import load_folders
+
+        return load_folders(
+            settings.suite, settings.images, settings.task, data=data, source_holdout=rules.source_holdout,
+            scored=rules.scored, draw=named,
+        )  # fmt: skip
+    if settings.features is not None:
+        from .datasets.features import load_features
+
+        return load_features(
+            settings.suite, settings.features, settings.task, data=data, source_holdout=rules.source_holdout,
+            scored=rules.scored, draw=named, per_class=rules.per_class, repeat=repeat,
+        )  # fmt: skip
     return load_task(
-        dataset, task, size=size, channels=channels, draw=named, source_holdout=holdout, scored=scored, data=data
-    )
+        settings.dataset, settings.task, size=settings.size, channels=settings.network.channels, draw=named,
+        source_holdout=rules.source_holdout, scored=rules.scored, data=data,
+    )  # fmt: skip
 
 
 def cell_identity(settings: CellSettings, data: TaskData) -> str:
     """The identity of a cell with this data and the present versions of its method and network."""
-    method, network = METHODS[settings.adaptation.method], EXTRACTORS[settings.network.network]
-    return settings.identity(data.checksum, f"method {method.version}, network {network.version}")
+    if settings.adaptation.classifier is not None:
+        from .classical import VERSION
+
+        return settings.identity(data.checksum, f"classical {VERSION}")
+    method = METHODS[settings.adaptation.method].version
+    return settings.identity(data.checksum, f"method {method}, network {network_version(settings)}")
 
 
-def build_method(settings: CellSettings, network: Network, classes: int) -> Method:
+def _on_features(settings: CellSettings) -> bool:
+    return settings.track != "end-to-end"
+
+
+def network_version(settings: CellSettings) -> int | str:
+    """The version of a cell's network; of a backbone's file and of what stands on it."""
+    head = EXTRACTORS["bottleneck"].version
+    if _on_features(settings):
+        return f"bottleneck {head}"
+    if settings.backbone is None:
+        return EXTRACTORS[settings.network.network].version
+    from ..shared.backbones import find_backbone
+
+    return f"{find_backbone(settings.backbone.name).version} and bottleneck {head}"
+
+
+def feature_size(settings: CellSettings) -> int:
+    """d, the size of the features that the method sees."""
+    if settings.backbone is not None:
+        return settings.backbone.bottleneck
+    return EXTRACTORS[settings.network.network].features
+
+
+def build_network(settings: CellSettings, data: TaskData, weights: Path | str) -> Network:
+    """The network of a cell, with the classes of its data."""
+    classes, backbone = len(data.classes), settings.backbone
+    if backbone is None:
+        return create_network(settings.network.network, classes=classes, channels=settings.network.channels)
+    if _on_features(settings):
+        size = data.source_train.inputs.shape[1]
+        return create_network("bottleneck", classes=classes, channels=size, features=backbone.bottleneck)
+    return create_network(
+        backbone.name,
+        classes=classes,
+        channels=3,
+        bottleneck=backbone.bottleneck,
+        weights=weights,
+        normalise=backbone.normalise,
+    )
+
+
+def build_method(settings: CellSettings, classes: int) -> Method:
     """The method of a cell; wrong settings meet a sentence that names the row."""
-    sizes = Sizes(features=network.head.in_features, classes=classes)  # type: ignore[arg-type]
+    sizes = Sizes(features=feature_size(settings), classes=classes)
     try:
         return METHODS[settings.adaptation.method].create(sizes, **settings.adaptation.settings)
     except (TypeError, ValueError) as error:
@@ -108,15 +206,19 @@ def run_cell(job: Job) -> Cell:
     Every stream of random numbers comes from (suite, protocol, task, seed), never from the method: all methods start
     from the same weights and see the same batches, so that differences between them are paired.
     """
+    started = time.perf_counter()
     settings, rules = job.settings, job.settings.rules
     device = resolve_device(job.device)
-    data = load_cell_data(settings, job.data)
+    watched = reset_peak(device)
+    data = load_cell_data(settings, job.data, weights=job.weights, device=job.device)
+    if settings.adaptation.classifier is not None:
+        return _run_classical(job, data, started, watched)
     base = derive_seed(settings.suite, settings.protocol, settings.task, settings.seed)
     classes = len(data.classes)
     with seeded(base, "network"):
-        network = create_network(settings.network.network, classes=classes, channels=settings.network.channels)
+        network = build_network(settings, data, job.weights)
     with seeded(base, "method"):
-        method = build_method(settings, network, classes)
+        method = build_method(settings, classes)
     train = data.target_train if settings.adaptation.trains_on == "target" else data.source_train
     outputs = _Outputs(job, data, device)
     result = fit(
@@ -130,7 +232,8 @@ def run_cell(job: Job) -> Cell:
         seed=base,
         batch_statistics=rules.batch_statistics,
         channels_last=settings.training.channels_last,
-        augment=RandomShift(settings.training.random_shift) if settings.training.random_shift else None,
+        augment=_training_view(settings),
+        evaluation=_evaluation_view(settings, one=True),
         device=device,
         progress_bar=False,
         checkpoint=job.work / "training.pt",
@@ -138,7 +241,33 @@ def run_cell(job: Job) -> Cell:
         evaluate_at=outputs.steps,
         on_evaluate=outputs.write,
     )
-    cell = Cell(
+    # what label-free validators say, while the outputs are there: all of them, if the outputs are not kept
+    score_cell(job.work, list(VALIDATORS) if job.keep == "scores" else None)
+    cell = _cell(job, data, score(job.work), result.seconds, peak_memory(device) if watched else None, device)
+    _finish(job, cell)
+    return cell
+
+
+def _run_classical(job: Job, data: TaskData, started: float, watched: bool) -> Cell:
+    from .classical import run_classical
+
+    settings, device = job.settings, torch.device("cpu")
+    found = run_classical(settings.adaptation, settings.rules, data, seed=settings.seed)
+    accuracy = float((found.predictions == data.target_eval.labels).mean())
+    _save_arrays(job.work / "predictions.npz", {"rows": data.target_eval.rows, "predictions": found.predictions})
+    (job.work / "chosen.json").write_text(json.dumps(found.chosen, indent=2, sort_keys=True) + "\n")
+    seconds = time.perf_counter() - started
+    memory = peak_memory(device) if watched else None
+    cell = _cell(job, data, [Checkpoint(step=0, target_eval=accuracy)], seconds, memory, device)
+    _finish(job, cell)
+    return cell
+
+
+def _cell(
+    job: Job, data: TaskData, checkpoints: list[Checkpoint], seconds: float, memory: float | None, device: torch.device
+) -> Cell:
+    settings = job.settings
+    return Cell(
         schema=SCHEMA,
         suite=settings.suite,
         protocol=settings.protocol,
@@ -149,15 +278,31 @@ def run_cell(job: Job) -> Cell:
         label=settings.adaptation.label,
         seed=settings.seed,
         identity=job.identity,
-        settings=settings.model_dump(mode="json"),
+        settings={**settings.model_dump(mode="json"), "classes": list(data.classes)},
         n=len(data.target_eval.labels),
-        checkpoints=score(job.work),
-        seconds=result.seconds,
+        checkpoints=checkpoints,
+        seconds=seconds,
+        peak_memory=memory,
         finished=datetime.now(timezone.utc),
         environment=environment(device),
     )
-    _finish(job, cell)
-    return cell
+
+
+def _training_view(settings: CellSettings) -> Callable[[Tensor], Tensor] | None:
+    if settings.images is not None and not _on_features(settings):
+        from .views import training_view
+
+        return training_view(settings.size)
+    return RandomShift(settings.training.random_shift) if settings.training.random_shift else None
+
+
+def _evaluation_view(settings: CellSettings, *, one: bool = False) -> Callable[[Tensor], Tensor] | None:
+    """What images pass through in evaluation; ``one``: the centre alone, as methods see the target in ``refresh``."""
+    if settings.images is None or settings.backbone is None or _on_features(settings):
+        return None
+    from .views import evaluation_view
+
+    return evaluation_view(settings.size, ten_crops=settings.backbone.ten_crops and not one)
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -186,14 +331,14 @@ class _Outputs:
             "target_eval": data.target_eval,
         }
         self.splits = {name: split for name, split in splits.items() if split is not None and len(split.labels)}
+        self.transform = _evaluation_view(job.settings)
         self.samples: dict[str, Samples] = {}
         self.chosen: dict[str, np.ndarray[Any, Any]] = {}
         for name, split in self.splits.items():
             order = hash_order(f"outputs/{name}", np.arange(len(split.rows)))
             self.chosen[name] = np.sort(order[:KEPT_ROWS])
             whole = name in ("source_holdout", "target_eval")  # these are scored, the others only kept
-            images = split.inputs if whole else split.inputs[self.chosen[name]]
-            self.samples[name] = Samples(torch.as_tensor(images), None, device)
+            self.samples[name] = Samples(split.inputs if whole else split.inputs[self.chosen[name]], None, device)
         labels = {f"{name}/labels": split.labels for name, split in self.splits.items() if name.startswith("target")}
         rows = {f"{name}/rows": split.rows for name, split in self.splits.items() if name.startswith("target")}
         _save_arrays(job.work / "target_labels.npz", {**rows, **labels})
@@ -201,21 +346,33 @@ class _Outputs:
     def write(self, step: int, network: Network) -> None:
         """Store logits and features of up to 1000 rows a split, and the predictions of all rows that are scored."""
         arrays: dict[str, Any] = {}
+        same = self.splits["target_train"] is self.splits["target_eval"]  # scored on the rows adapted to
         for name, split in self.splits.items():
+            if same and name == "target_train":
+                continue  # one forward for both
             is_source = name.startswith("source")
-            features, logits = forward_all(network, self.samples[name], source=is_source)
+            features, logits = forward_all(network, self.samples[name], source=is_source, transform=self.transform)
             chosen = self.chosen[name]
             if len(features) == len(split.labels):
                 arrays[f"{name}/predictions"] = logits.argmax(1).numpy().astype(np.int16)
                 features, logits = features[chosen], logits[chosen]
             arrays[f"{name}/rows"] = split.rows[chosen]
-            arrays[f"{name}/logits"] = logits.numpy().astype(np.float16)
-            arrays[f"{name}/features"] = features.numpy().astype(np.float16)
+            arrays[f"{name}/logits"] = _half(logits)
+            arrays[f"{name}/features"] = _half(features)
             if is_source:
                 arrays[f"{name}/labels"] = split.labels[chosen]
                 if name == "source_holdout":
                     arrays[f"{name}/all_labels"] = split.labels
+        if same:
+            for part in ("rows", "logits", "features"):
+                arrays[f"target_train/{part}"] = arrays[f"target_eval/{part}"]
         _save_arrays(self.folder / f"step-{step:06d}.npz", arrays)
+
+
+def _half(values: Tensor) -> np.ndarray[Any, Any]:
+    """float16, what is too large at its largest value."""
+    most = float(np.finfo(np.float16).max)
+    return values.clamp(-most, most).numpy().astype(np.float16)
 
 
 def score(folder: Path) -> list[Checkpoint]:

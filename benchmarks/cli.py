@@ -1,4 +1,4 @@
-"""The command line: bench, table, methods, data."""
+"""The command line: bench, table, validators, report, methods, data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from .cli_data import DataOption, data_app
+
 if TYPE_CHECKING:
     from .results import Cell
     from .runner import Failure, Plan
-    from .suite import CellSettings, Suite
+    from .settings import CellSettings
+    from .suite import Suite
+    from .table import Table
 
 __all__ = ["app", "run"]
 
@@ -28,10 +32,7 @@ app = typer.Typer(
 )
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", envvar="LANDBRIDGE_DATA", help="Folder of data sets that are not embedded."),
-]
+app.add_typer(data_app, name="data")
 
 
 def run() -> None:
@@ -71,6 +72,25 @@ def bench(
         ),
     ] = "all",
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are there already.")] = False,
+    checkpoints: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations during training, instead of the protocol's.")
+    ] = None,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Photographs: extract features once, train a bottleneck and head on them.")
+    ] = False,
+    backbone: Annotated[
+        str | None, typer.Option(help="Photographs: resnet50, squeezenet1_0, timm/NAME ...; the suite's if left out.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Of the backbone: a .safetensors file, 'pretrained' (downloaded) or 'none'."),
+    ] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="What the weights were trained on: imagenet (RGB) or caffe (BGR less means).")
+    ] = None,
+    side: Annotated[int | None, typer.Option(min=32, help="Photographs: pixels the network sees.")] = None,
+    ten_crops: Annotated[bool, typer.Option("--ten-crops", help="Photographs: evaluate on ten crops.")] = False,
+    validator: Annotated[str | None, typer.Option(help="Label-free score of the column 'chosen'.")] = None,
 ) -> None:
     """Fill a suite's table: run the cells that are missing, then write and print it.
 
@@ -79,7 +99,7 @@ def bench(
     from ..shared.fit import resolve_device
     from ..shared.names import nearest
     from . import runner
-    from .suite import read_suite
+    from .suite import choose_backbone, read_suite
 
     if keep_outputs not in ("all", "scores"):
         raise ValueError("--keep-outputs: " + nearest("word", keep_outputs, ["all", "scores"]))
@@ -90,6 +110,10 @@ def bench(
     out = out or Path("runs") / chosen.name
     where = resolve_device(device)
     columns, rows = chosen.choose("tasks", tasks, protocol), chosen.choose("methods", methods, protocol)
+    validator = _validator(validator)
+    network, source = choose_backbone(
+        chosen, name=backbone, weights=weights, normalise=normalise, side=side, ten_crops=ten_crops, frozen=frozen
+    )
     with runner.exclusive(out):
         found = runner.plan(
             chosen,
@@ -103,12 +127,16 @@ def bench(
             keep=keep_outputs,
             fresh=fresh,
             steps=steps,
+            checkpoints=checkpoints,
+            backbone=network,
+            weights=source,
+            say=errors.print,
         )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         processes = max(1, min(jobs or (cores if where.type == "cpu" else 1), len(found.jobs)))
         failures = _run_grid(found, processes, max(1, cores // processes), out)
     if found.done or len(failures) < len(found.jobs):
-        _make_table(out, chosen, found.identities)
+        _make_table(out, validator, chosen, found.identities)
     if failures:
         for failure in failures:
             s = failure.settings
@@ -160,46 +188,108 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _make_table(out: Path, suite: Suite | None = None, identities: Collection[str] = ()) -> None:
-    from .render import print_table, write_tables
-    from .results import asked_for, read_folder
-    from .suite import shipped
-    from .table import summarise
+def _validator(name: str | None) -> str:
+    from ..shared.names import nearest
+    from ..shared.validators import DEFAULT_VALIDATOR, VALIDATORS
 
+    if name is not None and name not in VALIDATORS:
+        raise ValueError("--validator: " + nearest("validator", name, VALIDATORS))
+    return name or DEFAULT_VALIDATOR
+
+
+def _read(out: Path) -> tuple[list[Cell], list[str]]:
+    from .results import read_folder
+
+    if not out.is_dir():
+        raise ValueError(f"there is no folder {out}. Pass the --out folder of a bench.")
     cells, problems = read_folder(out)
     if not cells:
         said = f"{out} holds no finished cell. Run 'landbridge bench SUITE --out {out}' first."
         raise ValueError(" ".join([said, *problems]))
+    return cells, problems
+
+
+def _make_table(out: Path, validator: str, suite: Suite | None = None, identities: Collection[str] = ()) -> Table:
+    from .render import print_table, write_tables
+    from .results import asked_for
+    from .selection import selections
+    from .suite import shipped
+    from .table import summarise
+
+    cells, problems = _read(out)
     known = [suite] if suite is not None else []
     known += shipped(sorted({cell.suite for cell in cells} - {s.name for s in known}))
+    shown = asked_for(cells, identities)
     table = summarise(
-        asked_for(cells, identities),
+        shown,
         published=[row for s in known for row in s.published],
         order=[method for s in known for method in s.methods],
         tasks=[task for s in known for task in s.tasks],
         warnings=problems,
+        selections=selections(out, shown),
+        validator=validator,
     )
     print_table(table)
     written = write_tables(out, table)
     errors.print("wrote " + ", ".join(str(path) for path in written))
+    return table
 
 
 @app.command()
-def table(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")]) -> None:
+def table(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")],
+    validator: Annotated[str | None, typer.Option(help="Label-free score of the column 'chosen'.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where a method is significantly below source-only.")
+    ] = False,
+) -> None:
     """Make the table of a folder's cells anew: print it, and write table.md, .tex, .csv and results.png."""
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}. Pass the --out folder of a bench.")
-    _make_table(folder)
+    from .table import negative_transfer
+
+    made = _make_table(folder, _validator(validator))
+    found = negative_transfer(made)
+    if strict and found:
+        for sentence in found:
+            errors.print(f"negative transfer: {sentence}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def validators(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")],
+    expensive: Annotated[bool, typer.Option("--expensive", help="Also those that train again.")] = False,
+) -> None:
+    """Tell how well each label-free validator orders the checkpoints, and what it would have picked."""
+    from .selection import rank, render_ranking
+
+    _read(folder)
+    Console().print(render_ranking(rank(folder, expensive=expensive)))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The --out folders of benches.")],
+    page: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes.")] = Path(
+        "report.html"
+    ),
+    validator: Annotated[str | None, typer.Option(help="Label-free score of the column 'chosen'.")] = None,
+) -> None:
+    """Write one self-contained page of the results: tables, curves, confusion matrices, versions and settings."""
+    from .report import write_report
+
+    for folder in folders:
+        _read(folder)
+    errors.print(f"wrote {write_report(folders, page, validator=_validator(validator))}")
 
 
 @app.command()
 def methods() -> None:
     """List the methods: what each needs, and the paper it comes from."""
-    from rich.table import Table
+    from rich.table import Table as Grid
 
     from ..methods import METHODS
 
-    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
     for title in ("method", "class", "needs", "what it does"):
         grid.add_column(title, overflow="fold")
     for name, kind in METHODS.items():
@@ -208,28 +298,3 @@ def methods() -> None:
             name, f"{kind.__module__.split('.')[1]}.{kind.__name__}", " ".join(sorted(kind.needs)) or "-", about
         )
     Console().print(grid)
-
-
-@app.command()
-def data(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a .toml file of yours.")],
-    data: DataOption = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch what has a stable address.")] = False,
-) -> None:
-    """Tell which data of a suite is there, what is missing, and how to get it."""
-    from . import datasets
-    from .suite import read_suite
-
-    chosen = read_suite(suite)
-    if download:
-        datasets.get(chosen.dataset, list(chosen.tasks), data, progress=True)
-    found = datasets.status(chosen.dataset, list(chosen.tasks), data)
-    out = Console(highlight=False)
-    wide = max(len(each.name) for each in found)
-    for each in found:
-        there = "there  " if each.present else "MISSING"
-        out.print(f"{each.name:{wide}}  {there}  {each.size}  ({each.where})", soft_wrap=True, markup=False)
-        if not each.present:
-            out.print(f"{'':{wide}}  {each.how}", soft_wrap=True, markup=False)
-    if not all(each.present for each in found):
-        raise typer.Exit(1)

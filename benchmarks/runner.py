@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cell import KEPT_ROWS, Job, build_method, cell_identity, load_cell_data, run_cell
+from .cell import KEPT_ROWS, Job, build_method, build_network, cell_identity, feature_size, load_cell_data, run_cell
 from .results import Cell
-from .suite import CellSettings, Suite
+from .settings import BackboneSettings, CellSettings
+from .suite import Suite
 from .workers import run_jobs
 
 __all__ = ["Failure", "GridError", "Plan", "exclusive", "plan", "run"]
@@ -62,6 +63,10 @@ def plan(
     keep: str,
     fresh: bool,
     steps: int | None = None,
+    checkpoints: int | None = None,
+    backbone: BackboneSettings | None = None,
+    weights: Path | str = "pretrained",
+    say: Callable[[str], None] | None = None,
 ) -> Plan:
     """Find out what is missing, and whether it can be made: data read, methods built, room on the disk.
 
@@ -73,16 +78,18 @@ def plan(
     changed: list[str] = []
     identities = set()
     done = resumed = 0
+    built: set[str] = set()
     for task in tasks:
-        data_of_task = None
-        for method in methods:
-            for seed in range(seeds):
-                settings = suite.cell(protocol, task, method, seed, steps)
-                if data_of_task is None:
-                    data_of_task = load_cell_data(settings, data)
-                if seed == 0:
-                    _try_to_build(settings, len(data_of_task.classes))
-                job = Job(settings, cell_identity(settings, data_of_task), out.resolve(), data, device, keep)
+        for seed in range(seeds):
+            for method in methods:
+                settings = suite.cell(protocol, task, method, seed, steps, checkpoints, backbone)
+                data_of_task = load_cell_data(settings, data, weights=weights, device=device, say=say)
+                if seed == 0 and settings.adaptation.classifier is None:
+                    if settings.network.network not in built:
+                        built.add(settings.network.network)
+                        build_network(settings, data_of_task, weights)
+                    build_method(settings, len(data_of_task.classes))
+                job = Job(settings, cell_identity(settings, data_of_task), out.resolve(), data, device, keep, weights)
                 identities.add(job.identity)
                 if fresh:
                     shutil.rmtree(job.work, ignore_errors=True)
@@ -96,13 +103,6 @@ def plan(
     # seed by seed, so that an interrupted grid has whole rows of few seeds rather than few rows
     jobs.sort(key=lambda job: job.settings.seed)
     return Plan(jobs, done, resumed, changed, frozenset(identities))
-
-
-def _try_to_build(settings: CellSettings, classes: int) -> None:
-    from ..shared.extractors import create_network
-
-    network = create_network(settings.network.network, classes=classes, channels=settings.network.channels)
-    build_method(settings, network, classes)
 
 
 def _check_folder(out: Path) -> None:
@@ -130,9 +130,9 @@ def _check_space(out: Path, jobs: list[Job], keep: str) -> None:
 
 def _most_bytes(settings: CellSettings) -> int:
     """What a cell stores at most: fp16 logits (of 10 classes and more) and features of four splits."""
-    from ..shared.extractors import EXTRACTORS
-
-    return settings.rules.checkpoints * 4 * KEPT_ROWS * (EXTRACTORS[settings.network.network].features + 30) * 2
+    if settings.adaptation.classifier is not None:
+        return 16 * KEPT_ROWS
+    return settings.rules.checkpoints * 4 * KEPT_ROWS * (feature_size(settings) + 30) * 2
 
 
 def _changes(job: Job) -> list[str]:
@@ -148,10 +148,19 @@ def _changes(job: Job) -> list[str]:
         ours = s.model_dump(mode="json")
         if not isinstance(theirs, dict) or theirs.get("protocol") != s.protocol:
             continue  # another table's
-        told = [f"{k} {a!r} -> {b!r}" for k, a, b in _differences(theirs, ours)]
+        told = [f"{k} {a!r} -> {b!r}" for k, a, b in _differences(_filled_in(theirs), ours)]
         what = "; ".join(told[:4]) + (f" and {len(told) - 4} more" if len(told) > 4 else "")
         return [f"{s.task} {s.method} seed {s.seed}: {what or 'the data or the method itself changed'}"]
     return []
+
+
+def _filled_in(settings: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings with what came later at its default."""
+    given = {name: value for name, value in settings.items() if name != "classes"}
+    try:
+        return CellSettings.model_validate(given).model_dump(mode="json")
+    except ValueError:  # of another version
+        return given
 
 
 def _differences(theirs: Any, ours: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:

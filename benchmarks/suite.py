@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections.abc import Iterable
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ..shared.names import nearest
+from .datasets.features import FeatureSettings
+from .datasets.folders import FolderSettings
 from .published import Published
-from .results import SCHEMA
+from .settings import (
+    DEFAULT_ROWS,
+    LABELS,
+    PHOTOGRAPHS,
+    PROTOCOLS,
+    BackboneSettings,
+    CellSettings,
+    FrozenSettings,
+    MethodSettings,
+    Positive,
+    Protocol,
+    Settings,
+    TaskSettings,
+    Training,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,140 +36,39 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "BackboneSettings",
     "CellSettings",
+    "FrozenSettings",
     "MethodSettings",
     "Protocol",
     "Suite",
     "SuiteError",
+    "choose_backbone",
     "read_suite",
     "shipped",
     "suites",
 ]
 
 FOLDER = Path(__file__).parent / "suites"
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SuiteError(ValueError):
     """A suite that is not there or not as it should be; the message says where and what to do."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OptimizerSettings(_Settings):
-    """See ``landbridge.Optimizer``."""
-
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.01
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "annealed", "cosine"] = "constant"
-    backbone_factor: Annotated[float, Field(ge=0)] = 1.0
-    clip: Annotated[float, Field(gt=0)] | None = None
-
-
-class Protocol(_Settings):
-    """Which samples are seen and scored, and how often.
-
-    Attributes:
-        draw: training rows drawn from a domain, by stable hash; all where it is not named.
-        source_holdout: share of the source rows kept from training, for label-free validators.
-        scored: ``inductive``: other target rows than those adapted to; ``transductive``: the same.
-        checkpoints: how many evenly spaced ones are evaluated; the oracle is a maximum over them.
-        batch_statistics: of BatchNorm, ``joint`` or ``per_domain``.
-        steps: optimiser steps.
-        tasks: those of the suite's that it covers; all if left out.
-    """
-
-    draw: dict[str, Positive] = {}
-    source_holdout: Share = 0.1
-    scored: Literal["inductive", "transductive"] = "inductive"
-    checkpoints: Positive = 10
-    batch_statistics: Literal["joint", "per_domain"] = "per_domain"
-    steps: Positive = 1000
-    tasks: tuple[str, ...] = ()
-
-
-class TaskSettings(_Settings):
-    """The network of one task."""
-
-    network: str
-    channels: Positive = 1
-
-
-class MethodSettings(_Settings):
-    """One row of the table.
-
-    Attributes:
-        method: its name in METHODS.
-        label: how the row is called.
-        settings: arguments of its constructor.
-        trains_on: ``target`` for the bound that trains on target labels.
-    """
-
-    method: str
-    label: str
-    settings: dict[str, Any] = {}
-    trains_on: Literal["source", "target"] = "source"
-
-
-class Training(_Settings):
-    """What all cells share.
-
-    Attributes:
-        batch_size: of each domain.
-        random_shift: pixels by which training images are moved at random, in both domains and for every row.
-        channels_last: memory format.
-        optimizer: how parameters move.
-    """
-
-    batch_size: Positive = 64
-    random_shift: Annotated[int, Field(ge=0)] = 0
-    channels_last: bool = False
-    optimizer: OptimizerSettings = OptimizerSettings()
-
-
-class CellSettings(_Settings):
-    """All that decides a cell's numbers, besides the data and the code."""
-
-    suite: str
-    protocol: str
-    task: str
-    method: str
-    seed: Annotated[int, Field(ge=0)]
-    dataset: str
-    size: Positive
-    rules: Protocol
-    network: TaskSettings
-    adaptation: MethodSettings
-    training: Training
-
-    @property
-    def track(self) -> str:
-        """``end-to-end``: the whole network is trained."""
-        return "end-to-end"
-
-    def identity(self, data_checksum: str, version: str) -> str:
-        """sha256 over the settings, the data, the schema of results and the versions of method and network."""
-        everything = {
-            "settings": self.model_dump(mode="json", exclude={"rules": {"tasks"}, "adaptation": {"label"}}),
-            "data": data_checksum,
-            "schema": SCHEMA,
-            "version": version,
-        }
-        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
-
-
-class Suite(_Settings):
+class Suite(Settings):
     """A named set of tasks with all that is needed to fill its table.
+
+    A suite of ``[images]`` or ``[features]`` may leave out the rest: it then has all pairs of its domains as tasks, all
+    methods as rows, and the protocols and schedule of the Office-31 papers.
 
     Attributes:
         name: the suite's.
-        dataset: whose data the tasks are of.
+        dataset: whose data the tasks are of: ``folders`` and ``features`` are those that the suite itself describes.
+        images: folders of photographs.
+        features: files of features.
+        backbone: the network of photographs.
+        frozen: how its features are trained on.
         seeds: how many, unless asked otherwise.
         protocol: the one used unless asked otherwise.
         protocols: by name.
@@ -165,8 +79,12 @@ class Suite(_Settings):
         published: rows from papers.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     dataset: str
+    images: FolderSettings | None = None
+    features: FeatureSettings | None = None
+    backbone: BackboneSettings | None = None
+    frozen: FrozenSettings = FrozenSettings()
     seeds: Positive = 3
     protocol: str
     protocols: Annotated[dict[str, Protocol], Field(min_length=1)]
@@ -175,6 +93,40 @@ class Suite(_Settings):
     default_methods: tuple[str, ...] = ()
     training: Training = Training()
     published: tuple[Published, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """What a suite of photographs or features need not say."""
+        if not isinstance(given, dict) or not {"images", "features"} & set(given):
+            return given
+        photographs = "images" in given
+        filled = {
+            "dataset": "folders" if photographs else "features",
+            "backbone": {} if photographs else {"name": "features"},
+            "protocol": "transductive",
+            "protocols": PROTOCOLS,
+            "methods": {name: {"method": name, "label": LABELS[name]} for name in DEFAULT_ROWS},
+            "training": PHOTOGRAPHS if photographs else FrozenSettings().training,
+            **given,
+        }
+        table = given["images" if photographs else "features"]
+        if "tasks" not in given and isinstance(table, dict):
+            kind = FolderSettings if photographs else FeatureSettings
+            try:
+                names = kind.model_validate(table).domain_names()
+            except ValidationError:
+                names = ["a", "b"]  # the field's own check says what is wrong, with its place
+            filled["tasks"] = {f"{source}->{target}": {} for source, target in permutations(names, 2)}
+        return filled
+
+    @model_validator(mode="after")
+    def _data_described(self) -> Suite:
+        for name, table in (("folders", self.images), ("features", self.features)):
+            if (self.dataset == name) != (table is not None):
+                key = "images" if name == "folders" else "features"
+                raise ValueError(f"data set {name!r} and the table [{key}] belong together; one of them is missing")
+        return self
 
     def choose(self, what: Literal["tasks", "methods"], asked: str | None, protocol: str) -> list[str]:
         """Names from a comma-separated text, each checked; the defaults if there is none.
@@ -204,11 +156,32 @@ class Suite(_Settings):
         scored = self.protocols[protocol].scored
         return f"{self.name}/{protocol}" + ("" if protocol == scored else f"/{scored}")
 
-    def cell(self, protocol: str, task: str, method: str, seed: int, steps: int | None = None) -> CellSettings:
-        """The resolved settings of one cell."""
+    def cell(
+        self,
+        protocol: str,
+        task: str,
+        method: str,
+        seed: int,
+        steps: int | None = None,
+        checkpoints: int | None = None,
+        backbone: BackboneSettings | None = None,
+    ) -> CellSettings:
+        """The resolved settings of one cell; what is given here stands before the suite's own."""
         from ..shared.extractors import EXTRACTORS
 
-        rules = self.protocols[protocol]
+        backbone = backbone or self.backbone
+        frozen = backbone is not None and backbone.frozen
+        row = self.methods.get(method) or MethodSettings(method=method, label=LABELS.get(method, method))
+        training = self.frozen.training if frozen else self.training
+        if row.optimizer is not None and not frozen:
+            training = training.model_copy(update={"optimizer": row.optimizer})
+        if frozen:
+            row = row.model_copy(update={"settings": {**row.settings, **row.frozen}})
+            steps = steps or self.frozen.steps
+        wanted = {"steps": steps, "checkpoints": checkpoints}
+        network = self.tasks[task]
+        if backbone is not None:
+            network = TaskSettings(network=backbone.name, channels=3)
         return CellSettings(
             suite=self.name,
             protocol=self.protocol_id(protocol),
@@ -216,12 +189,73 @@ class Suite(_Settings):
             method=method,
             seed=seed,
             dataset=self.dataset,
-            size=EXTRACTORS[self.tasks[task].network].side,
-            rules=rules if steps is None else rules.model_copy(update={"steps": steps}),
-            network=self.tasks[task],
-            adaptation=self.methods.get(method) or MethodSettings(method=method, label=method),
-            training=self.training,
+            size=_side(backbone) if backbone is not None else EXTRACTORS[network.network].side,
+            rules=self.protocols[protocol].model_copy(update={k: v for k, v in wanted.items() if v is not None}),
+            network=network,
+            adaptation=row,
+            training=training,
+            backbone=backbone,
+            images=self.images,
+            features=self.features,
         )
+
+
+def _side(backbone: BackboneSettings) -> int:
+    from ..shared.backbones import find_backbone
+
+    if backbone.name == "features":
+        return 1
+    return backbone.side or find_backbone(backbone.name).side
+
+
+def choose_backbone(
+    suite: Suite,
+    *,
+    name: str | None = None,
+    weights: str | None = None,
+    normalise: str | None = None,
+    side: int | None = None,
+    ten_crops: bool = False,
+    frozen: bool = False,
+) -> tuple[BackboneSettings | None, Path | str]:
+    """The suite's backbone after what was asked for instead: its settings, and where its weights are.
+
+    Raises:
+        SuiteError: if the suite has no photographs, for an unknown backbone or normalisation, or missing weights.
+    """
+    asked = {"backbone": name, "weights": weights, "normalise": normalise, "side": side, "ten-crops": ten_crops or None}
+    if suite.images is None or suite.backbone is None:
+        given = [f"--{key}" for key, value in {**asked, "frozen": frozen or None}.items() if value is not None]
+        if given:
+            raise SuiteError(f"{suite.name} has no photographs, so {', '.join(given)} means nothing; leave it out.")
+        return suite.backbone, "none"
+    from ..shared.backbones import find_backbone, weights_digest
+
+    if normalise not in (None, "imagenet", "caffe"):
+        raise SuiteError("--normalise: " + nearest("word", normalise, ["imagenet", "caffe"]))
+    settings = suite.backbone
+    source: Path | str = weights or settings.weights
+    if source not in ("pretrained", "none"):
+        source = Path(source)
+    wanted = {
+        "name": name,
+        "normalise": normalise,
+        "side": side,
+        "ten_crops": ten_crops or None,
+        "frozen": frozen or None,
+    }
+    settings = settings.model_copy(update={key: value for key, value in wanted.items() if value is not None})
+    try:
+        find_backbone(settings.name)
+        digest = weights_digest(source, settings.name)
+    except (ValueError, OSError, ImportError) as error:
+        raise SuiteError(str(error)) from error
+    if settings.side is not None and settings.side > suite.images.side:
+        raise SuiteError(
+            f"--side {settings.side} is more than the {suite.images.side} pixels that images are prepared at; pass at "
+            f"most {suite.images.side}."
+        )
+    return settings.model_copy(update={"weights": digest}), source
 
 
 def suites() -> list[str]:
@@ -262,21 +296,42 @@ def _parse(name: str) -> tuple[Path, Suite]:
 
 def _check_names(path: Path, suite: Suite) -> None:
     from ..methods import METHODS
+    from ..shared.backbones import find_backbone
     from ..shared.extractors import EXTRACTORS
-    from .datasets import DATASETS
+    from .datasets import DATASETS, DESCRIBED
+
+    table = suite.images or suite.features
+    domains = table.domain_names() if table is not None else []
 
     def need(what: str, name: str, known: Any) -> None:
         if name not in known:
             raise SuiteError(f"{path}: {nearest(what, name, known)}")
 
-    need("data set", suite.dataset, DATASETS)
+    need("data set", suite.dataset, [*DATASETS, *DESCRIBED])
     need("protocol", suite.protocol, suite.protocols)
     for task, settings in suite.tasks.items():
         if task.count("->") != 1:
             raise SuiteError(f"{path}: a task is written 'source->target'; got {task!r}.")
-        need("network", settings.network, EXTRACTORS)
-    for row in suite.methods.values():
-        need("method", row.method, METHODS)
+        if suite.backbone is None:
+            need("network", settings.network, EXTRACTORS)
+        for domain in task.split("->"):
+            if domains and domain not in domains:
+                raise SuiteError(f"{path}: task {task!r}: " + nearest("domain", domain, domains))
+    if suite.backbone is not None and suite.backbone.name != "features":
+        try:
+            find_backbone(suite.backbone.name)
+        except (ValueError, ImportError) as error:
+            raise SuiteError(f"{path}: {error}") from error
+    for name, row in suite.methods.items():
+        if row.classifier is None:
+            need("method", row.method, METHODS)
+            continue
+        from .classical import check_row
+
+        try:
+            check_row(row)
+        except (TypeError, ValueError) as error:
+            raise SuiteError(f"{path}: row {name!r}: {error}") from error
     for name in suite.default_methods:
         need("method", name, suite.methods)
     for protocol in suite.protocols.values():

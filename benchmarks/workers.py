@@ -29,7 +29,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function, threads), daemon=True)
-        with _threads_in_environment(threads), _interrupts_ignored():
+        with _threads_in_environment(threads), interrupts_ignored():
             self.process.start()
         theirs.close()
         self.number: int | None = None
@@ -91,7 +91,7 @@ def _death(code: int | None) -> str:
 
 def _serve(pipe: Connection, function: Callable[[Any], Any], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
@@ -106,7 +106,7 @@ def _serve(pipe: Connection, function: Callable[[Any], Any], threads: int) -> No
             pipe.send((None, f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A killed parent cannot end its workers; left alone, they would write where the next run writes."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -115,7 +115,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def interrupts_ignored() -> Iterator[None]:
     """What a process ignores, the processes it starts ignore from their first moment on: while they import, too."""
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .seeds import generator
 
-__all__ = ["Order", "Samples", "as_samples"]
+__all__ = ["Order", "Rows", "Samples", "as_samples"]
+
+BLOCK = 1 << 28  # bytes moved to a device at a time, so that the host never holds a second copy of a big array
 
 
 class Order:
@@ -55,28 +62,116 @@ class Order:
         return self._epochs[epoch]
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of a big array, unread: what a split of a prepared data set is.
+
+    Attributes:
+        base: (N, ...), an array, a memory map (read-only or not) or a tensor; it is never written.
+        rows: which of its rows, in which order, (n,), int64.
+
+    Raises:
+        TypeError: if ``rows`` are no whole numbers.
+        ValueError: if ``rows`` are not of shape (n,), or ``base`` lacks one of them.
+
+    >>> rows = Rows(np.arange(10).reshape(5, 2), np.array([4, 0, 4]))
+    >>> rows.shape, rows[1:].rows, rows.numpy()[0]
+    ((3, 2), array([0, 4]), array([8, 9]))
+    """
+
+    base: NDArray[Any] | Tensor
+    rows: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        rows = np.asarray(self.rows)
+        if rows.dtype.kind not in "iu" and rows.size:
+            raise TypeError(f"Rows needs row numbers as whole numbers; got {_describe(self.rows)}.")
+        if rows.ndim != 1:
+            raise ValueError(f"Rows needs row numbers of shape (n,); got {rows.shape}.")
+        if rows.size and not 0 <= int(rows.min()) <= int(rows.max()) < len(self.base):
+            raise ValueError(
+                f"Rows needs row numbers from 0 to {len(self.base) - 1}; got {int(rows.min())} to {int(rows.max())}."
+            )
+        object.__setattr__(self, "rows", rows.astype(np.int64, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...): of what :meth:`numpy` would read."""
+        return (len(self.rows), *self.base.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self.base.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """The base's own: numpy's or torch's."""
+        return self.base.dtype
+
+    def __getitem__(self, which: Any) -> Rows | NDArray[Any]:
+        """Some of these rows, by numbers, a slice or a mask, still unread; one row, read, by a whole number."""
+        some = self.rows[which]
+        return Rows(self.base, some) if isinstance(some, np.ndarray) else self._read(some)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self._read(row) for row in self.rows)
+
+    def numpy(self) -> NDArray[Any]:
+        """The rows themselves, read into an array of their own."""
+        return self._read(self.rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("Rows cannot be an array without copying the rows; leave copy out.")
+        return self.numpy() if dtype is None else self.numpy().astype(dtype, copy=False)
+
+    def _read(self, rows: Any) -> NDArray[Any]:
+        if isinstance(self.base, Tensor):
+            return np.asarray(self.base[torch.as_tensor(rows, device=self.base.device)].cpu().numpy())
+        return np.array(self.base[rows])
+
+
 class Samples:
     """Inputs, and labels where there are any, held on the device if they fit and gathered there.
 
     Args:
-        inputs: (n, ...), uint8 or floating point.
+        inputs: (n, ...), uint8 or floating point: a tensor, an array, a memory map (of which a batch reads its own
+            rows alone, on the CPU), or :class:`Rows` of one of them.
         labels: (n,), or None.
         device: where batches are wanted.
     """
 
-    def __init__(self, inputs: Tensor, labels: Tensor | None, device: torch.device) -> None:
-        self.device = device
-        self.inputs = inputs.to(device) if _fits(inputs, device) else inputs
+    def __init__(self, inputs: Tensor | NDArray[Any] | Rows, labels: Tensor | None, device: torch.device) -> None:
+        self.device = device = torch.empty(0, device=device).device  # "cuda" is "cuda:0" in a tensor's own words
+        self.inputs = _view(inputs.base if isinstance(inputs, Rows) else inputs)
+        self.rows = torch.from_numpy(np.array(inputs.rows)) if isinstance(inputs, Rows) else None  # within the base
+        if self.inputs.device != device and _fits(self, device):
+            self.inputs, self.rows = _moved(self, device), None
+        if self.rows is not None:
+            self.rows = self.rows.to(self.inputs.device)
         self.labels = None if labels is None else labels.to(device)
 
     def __len__(self) -> int:
-        return self.inputs.shape[0]
+        return self.inputs.shape[0] if self.rows is None else self.rows.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...) of the inputs."""
+        return (len(self), *self.inputs.shape[1:])
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The inputs of some rows, on the device."""
-        if self.inputs.device == rows.device:
-            return self.inputs.index_select(0, rows)
-        return self.inputs.index_select(0, rows.cpu()).pin_memory().to(self.device, non_blocking=True)
+        """The inputs of some rows, on the device; row numbers from 0 to n - 1."""
+        rows = rows.to(self.inputs.device)
+        if self.rows is not None:
+            rows = self.rows.index_select(0, rows)
+        gathered = self.inputs.index_select(0, rows)
+        if gathered.device == self.device:
+            return gathered
+        return (gathered.pin_memory() if self.device.type == "cuda" else gathered).to(self.device, non_blocking=True)
 
     def chunks(self, size: int) -> list[Tensor]:
         """All rows in order, as row numbers in nearly equal chunks of at most ``size``: none is left with one row."""
@@ -84,11 +179,35 @@ class Samples:
         return list(torch.arange(len(self), device=self.device).tensor_split(count))
 
 
-def _fits(inputs: Tensor, device: torch.device) -> bool:
+def _view(inputs: Tensor | NDArray[Any]) -> Tensor:
+    """A tensor on the same memory; one of a read-only array must not be written, and in this file none is."""
+    if isinstance(inputs, Tensor):
+        return inputs.detach()
+    if any(stride < 0 for stride in inputs.strides):
+        inputs = inputs.copy()  # torch has no such strides
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ", category=UserWarning)
+        return torch.from_numpy(inputs)
+
+
+def _moved(samples: Samples, device: torch.device) -> Tensor:
+    """All rows of some samples on another device, in their order."""
+    inputs, rows, n = samples.inputs, samples.rows, len(samples)
+    if rows is None and not inputs.is_cpu:
+        return inputs.to(device)
+    moved = torch.empty((n, *inputs.shape[1:]), dtype=inputs.dtype, device=device)
+    size = max(1, BLOCK // max(1, inputs[0].nelement() * inputs.element_size()))
+    for start in range(0, n, size):
+        some = slice(start, start + size)
+        moved[some] = (inputs[some] if rows is None else inputs.index_select(0, rows[some])).to(device)
+    return moved
+
+
+def _fits(samples: Samples, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return inputs.nelement() * inputs.element_size() < free // 2
+    return math.prod(samples.shape) * samples.inputs.element_size() < free // 2
 
 
 def as_samples(
@@ -99,7 +218,8 @@ def as_samples(
     Args:
         function: the caller, for the message.
         name: ``source`` or ``target``.
-        data: ``(inputs, labels)`` if labelled, else the inputs alone; numpy arrays or tensors.
+        data: ``(inputs, labels)`` if labelled, else the inputs alone; numpy arrays (memory maps are read a batch at a
+            time, and nothing is copied), :class:`Rows` of one, or tensors.
         device: where batches are wanted.
         labelled: whether labels are needed; without, they are refused, so that none can leak.
         dtype: what floating-point inputs become: the network's own (numpy's default is float64).
@@ -118,11 +238,11 @@ def as_samples(
             f"{function} never reads target labels, so that they cannot leak; got {name} as a "
             f"{type(data).__name__} of {len(data)}. Pass the {name} inputs alone."
         )
-    inputs = _as_tensor(function, f"{name} inputs", data[0] if labelled else data)
+    inputs = _as_rows(function, f"{name} inputs", data[0] if labelled else data)
     if inputs.ndim < 2 or len(inputs) == 0:
         raise ValueError(f"{function} needs {name} inputs of shape (samples, ...); got {tuple(inputs.shape)}.")
-    if dtype is not None and inputs.is_floating_point():
-        inputs = inputs.to(dtype)
+    if dtype is not None and inputs.dtype != dtype and inputs.dtype.is_floating_point:
+        inputs = (_view(inputs.numpy()) if isinstance(inputs, Rows) else inputs).to(dtype)
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
@@ -133,11 +253,15 @@ def as_samples(
     return Samples(inputs, labels, device)
 
 
+def _as_rows(function: str, what: str, value: Any) -> Tensor | Rows:
+    if not isinstance(value, Rows):
+        return _as_tensor(function, what, value)
+    return Rows(_as_tensor(function, what, value.base), value.rows)
+
+
 def _as_tensor(function: str, what: str, value: Any) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return torch.as_tensor(value if value.flags.writeable else value.copy())
+    if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiub"):
+        return _view(value)
     raise TypeError(f"{function} needs {what} as a numeric array or tensor; got {_describe(value)}.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -10,20 +12,36 @@ from torch import Tensor, nn
 from .batches import Samples
 from .batchnorm import DomainBatchNorm
 
-__all__ = ["forward_all"]
+__all__ = ["batch_size_for", "forward_all"]
+
+SMALL = 64  # pixels: up to this side 500 images a forward are no burden; above, 64 are enough to fill a GPU
+
+
+def batch_size_for(samples: Samples, views: int = 1) -> int:
+    """Rows a forward that memory holds: 500 features or small images, 64 images over 64 pixels, fewer of many views."""
+    large = len(samples.shape) == 4 and max(samples.shape[2:]) > SMALL
+    return max(1, (64 if large else 500) // views)
 
 
 @torch.no_grad()
 def forward_all(
-    network: nn.Module, samples: Samples, *, batch_size: int = 500, source: bool = False
+    network: nn.Module,
+    samples: Samples,
+    *,
+    batch_size: int | None = None,
+    source: bool = False,
+    transform: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Features and logits of every row, in evaluation mode; the network's own mode is given back.
 
     Args:
         network: inputs -> (features, logits).
         samples: (n, ...).
-        batch_size: rows a forward.
+        batch_size: rows a forward; left out, :func:`batch_size_for`.
         source: evaluate with the source's batch statistics, where both domains' are kept; else the target's.
+        transform: what is done to a batch on its way, such as ``CentreCrop``. One that makes several views of each
+            image, (n, v, c, h, w) as ``TenCrops``, gives the mean of the views' features, and as logits the logarithm
+            of the mean of their softmax: class probabilities are averaged, not logits.
 
     Returns:
         features (n, d) and logits (n, k), float32, on the CPU.
@@ -32,13 +50,26 @@ def forward_all(
     split = next((m.split for m in network.modules() if isinstance(m, DomainBatchNorm)), None)
     network.eval()
     features, logits = [], []
+    if batch_size is None:
+        batch_size = batch_size_for(samples, getattr(transform, "views", 1))
     try:
         with nullcontext() if split is None else split.of(source=source):
             for rows in samples.chunks(batch_size):
-                f, z = network(samples.gather(rows))
-                features.append(f.float().cpu())
-                logits.append(z.float().cpu())
+                f, z = _forward(network, samples.gather(rows), transform)
+                features.append(f.cpu())
+                logits.append(z.cpu())
     finally:
         for module, training in modes.items():
             module.training = training
     return torch.cat(features), torch.cat(logits)
+
+
+def _forward(network: nn.Module, x: Tensor, transform: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+    seen = x if transform is None else transform(x)
+    if seen.ndim <= x.ndim:
+        features, logits = network(seen)
+        return features.float(), logits.float()
+    n, views = seen.shape[:2]
+    features, logits = network(seen.flatten(0, 1))
+    shares = logits.float().view(n, views, -1).log_softmax(-1)
+    return features.float().view(n, views, -1).mean(1), shares.logsumexp(1) - math.log(views)

@@ -1,40 +1,22 @@
-"""Small networks for digits, by name: LeNet-like for 16x16 and 28x28, and the deeper one of the SVHN literature."""
+"""Networks by name: LeNet-like ones for digits, the SVHN literature's, a bottleneck for features, any backbone."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .checks import nearest
+from .backbones import BACKBONES, create_backbone, find_backbone
+from .names import nearest
 from .network import Network
+from .normalise import Normalise
 
-__all__ = ["EXTRACTORS", "Normalise", "create_network"]
+__all__ = ["BOTTLENECK", "EXTRACTORS", "Normalise", "create_network"]
 
-
-class Normalise(nn.Module):
-    """uint8 (or 0..255) images to standardised floats, as a network's first layer: so ``predict`` takes raw images.
-
-    .. math:: y_c = (x_c / 255 - m_c) / s_c
-
-    Args:
-        mean: m, one for all channels or one each.
-        std: s, likewise.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, mean: float | tuple[float, ...] = 0.5, std: float | tuple[float, ...] = 0.5) -> None:
-        super().__init__()
-        m, s = (torch.as_tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in (mean, std))
-        self.register_buffer("scale", 1 / (255 * s), persistent=False)
-        self.register_buffer("shift", -m / s, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x.to(self.scale.dtype), self.scale)
+BOTTLENECK = 256  # features after a backbone, as in the tables of Office-31 since Long et al., JAN, ICML 2017
 
 
 def _block(
@@ -92,13 +74,22 @@ def _dtn32(channels: int, features: int) -> nn.Sequential:
     )  # fmt: skip
 
 
+def _bottleneck(d: int, features: int) -> nn.Sequential:
+    """Named as the parts of a network on a backbone, of which this is all that learns."""
+    return nn.Sequential(OrderedDict(backbone=nn.Flatten(), bottleneck=_to_bottleneck(d, features)))
+
+
+def _to_bottleneck(d: int, features: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(d, features), nn.BatchNorm1d(features), nn.ReLU())
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A feature extractor by name: how to make it, the image side it takes, and the size of its features.
 
     Attributes:
         make: from the number of channels and of features to a module.
-        side: height and width of the images, in pixels.
+        side: height and width of the images, in pixels; 0 for an extractor that takes features (n, channels).
         features: d, unless asked otherwise.
         version: raised by hand when a change of the architecture changes numbers; part of a benchmark cell's identity.
     """
@@ -114,28 +105,81 @@ EXTRACTORS: dict[str, Architecture] = {
     "lenet16": Architecture(_lenet16, 16, 128),
     "lenet28": Architecture(_lenet28, 28, 256),  # channel widths of the MNIST network in Ganin et al., JMLR 2016
     "dtn32": Architecture(_dtn32, 32, 512),  # as in ADDA's and later papers' SVHN experiments
+    "bottleneck": Architecture(_bottleneck, 0, BOTTLENECK),  # on the features of a frozen backbone
 }
 
 
-def create_network(name: str, *, classes: int, channels: int = 1, features: int | None = None) -> Network:
-    """A network for images by name, with a linear head; what it saves, ``landbridge.load`` can read alone.
+def create_network(
+    name: str,
+    *,
+    classes: int,
+    channels: int | None = None,
+    features: int | None = None,
+    weights: Path | str = "none",
+    normalise: str = "imagenet",
+    bottleneck: int | None = BOTTLENECK,
+) -> Network:
+    """A network by name, with a linear head; what it saves, ``landbridge.load`` can read alone.
 
     Args:
-        name: of ``EXTRACTORS``.
+        name: of ``EXTRACTORS``, of ``BACKBONES``, or ``timm/NAME``.
         classes: k, the size of the logits.
-        channels: of the images, 1 or 3.
-        features: d, the size of the features; the architecture's own if left out.
+        channels: of the images, 1 or 3 (a backbone takes grey images as three equal channels); 1 if left out, 3 for a
+            backbone. The size of the features that come in for ``bottleneck``, where it must be said.
+        features: d, the size of the features; the extractor's own if left out. A backbone's follow from ``bottleneck``.
+        weights: of a backbone: ``none`` (random), ``pretrained``, or a file; see ``create_backbone``.
+        normalise: of a backbone: ``imagenet`` or ``caffe``; see there.
+        bottleneck: of a backbone: the size of the linear layer, BatchNorm and ReLU between backbone and head, which is
+            also d; None: without, and d is the backbone's own.
 
     Raises:
-        ValueError: for an unknown name, with the nearest, or a size below 1.
+        ValueError: for an unknown name, with the nearest, a size below 1, an argument that the network has no use
+            for, or weights that do not fit.
+        ImportError: for ``timm/NAME`` without timm.
 
     >>> features, logits = create_network("lenet16", classes=10)(torch.zeros(4, 1, 16, 16, dtype=torch.uint8))
     >>> features.shape, logits.shape
     (torch.Size([4, 128]), torch.Size([4, 10]))
+    >>> create_network("bottleneck", channels=512, classes=31)(torch.zeros(4, 512))[1].shape
+    torch.Size([4, 31])
     """
-    if name not in EXTRACTORS:
-        raise ValueError("create_network: " + nearest("network", name, EXTRACTORS))
+    if name not in EXTRACTORS and name not in BACKBONES and not str(name).startswith("timm/"):
+        raise ValueError("create_network: " + nearest("network", name, [*EXTRACTORS, *BACKBONES, "timm/NAME"]))
+    if name in EXTRACTORS:
+        unused = {
+            "weights": (weights, "none"),
+            "normalise": (normalise, "imagenet"),
+            "bottleneck": (bottleneck, BOTTLENECK),
+        }
+        for argument, (value, default) in unused.items():
+            if value != default:
+                raise ValueError(f"create_network: {name} has no {argument}; got {argument}={value!r}. Leave it out.")
+        return _from_extractor(name, classes, channels, features)
+    if features is not None:
+        raise ValueError(
+            f"create_network: the features of {name} are those of its bottleneck; got features={features}. "
+            f"Pass bottleneck={features}."
+        )
+    d = find_backbone(name).features if bottleneck is None else bottleneck
+    if min(classes, d) < 1 or channels not in (None, 1, 3):
+        raise ValueError(
+            f"create_network needs positive sizes, and 1 or 3 channels for {name}; got classes={classes}, {channels=}, "
+            f"bottleneck={bottleneck}."
+        )
+    backbone = create_backbone(name, weights=weights, normalise=normalise)
+    between = None if bottleneck is None else _to_bottleneck(find_backbone(name).features, bottleneck)
+    network = Network(backbone, nn.Linear(d, classes), bottleneck=between)
+    network.spec = {
+        "name": name, "classes": classes, "channels": channels or 3, "normalise": normalise, "bottleneck": bottleneck,
+    }  # fmt: skip
+    return network
+
+
+def _from_extractor(name: str, classes: int, channels: int | None, features: int | None) -> Network:
     architecture = EXTRACTORS[name]
+    if channels is None and architecture.side == 0:
+        raise ValueError(f"create_network: {name} needs channels, the size of the features that come in.")
+    channels = 1 if channels is None else channels
     d = architecture.features if features is None else features
     if min(classes, channels, d) < 1:
         raise ValueError(f"create_network needs positive sizes; got classes={classes}, {channels=}, features={d}.")

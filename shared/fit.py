@@ -17,6 +17,7 @@ from .batches import Order, Samples, as_samples
 from .batchnorm import split_batchnorm
 from .checkpoint import CheckpointError, random_states, read_checkpoint, set_random_states, write_checkpoint
 from .checks import NonFiniteError, nearest
+from .evaluate import batch_size_for
 from .history import History, TrainingDiverged
 from .method import Method
 from .network import Network
@@ -42,6 +43,7 @@ def fit(
     batch_statistics: str = "joint",
     task_loss: TaskLoss = F.cross_entropy,
     augment: Callable[[Tensor], Tensor] | None = None,
+    evaluation: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str = "auto",
     precision: str = "float32",
     compile: bool = False,
@@ -75,6 +77,8 @@ def fit(
             own, evaluated by the target's. A method that does not see the target forwards the source alone.
         task_loss: of source logits and labels, a scalar.
         augment: applied to each domain's batch on the device.
+        evaluation: applied instead of it to what a method forwards outside a step (AdaBN's statistics, pseudo-labels),
+            such as ``CentreCrop``.
         device: ``auto`` is a GPU where there is one, else the CPU.
         precision: ``float32``, or ``bfloat16``: the network under autocast, the method in float32.
         compile: compile forward and losses with ``torch.compile``.
@@ -142,6 +146,11 @@ class _Run:
             )
         if not isinstance(given["method"], Method):
             raise TypeError(f"fit needs a Method; got {given['method']!r}. Use, for example, DANN(features=256).")
+        if getattr(given["evaluation"], "views", 1) > 1:
+            raise ValueError(
+                f"fit needs an evaluation of one view an image; got {type(given['evaluation']).__name__}. Use "
+                "CentreCrop, and keep several views for forward_all."
+            )
         self.device = resolve_device(given["device"])
         self.steps, self.accumulate, self.seed = given["steps"], given["accumulate"], given["seed"]
         self.checkpoint = None if given["checkpoint"] is None else Path(given["checkpoint"])
@@ -239,10 +248,10 @@ class _Run:
             self._prepared(self.source, source_rows), self.source.labels.index_select(0, source_rows), target, rows
         )
 
-    def _prepared(self, samples: Samples, rows: Tensor) -> Tensor:
+    def _prepared(self, samples: Samples, rows: Tensor, by: str = "augment") -> Tensor:
         x = samples.gather(rows)
-        if self.given["augment"] is not None:
-            x = self.given["augment"](x)
+        if self.given[by] is not None:
+            x = self.given[by](x)
         return x.contiguous(memory_format=torch.channels_last) if self.given["channels_last"] and x.ndim == 4 else x
 
     def _train(self) -> None:
@@ -289,8 +298,8 @@ class _Run:
                 self.method.refresh(self.network, self._target_batches())
 
     def _target_batches(self) -> Iterator[Tensor]:
-        for rows in self.target.chunks(500):
-            yield self.target.gather(rows)
+        for rows in self.target.chunks(batch_size_for(self.target)):
+            yield self._prepared(self.target, rows, "evaluation")
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a run to go on from a checkpoint."""
@@ -391,6 +400,6 @@ def _digest(samples: Samples | None) -> str:
     if samples is None:
         return "none"
     rows = torch.linspace(0, len(samples) - 1, min(64, len(samples))).long()
-    some = samples.inputs[rows.to(samples.inputs.device)].cpu().contiguous().numpy().tobytes()
+    some = samples.gather(rows.to(samples.device)).cpu().contiguous().numpy().tobytes()
     labels = b"" if samples.labels is None else samples.labels.cpu().numpy().tobytes()
-    return f"{tuple(samples.inputs.shape)} {samples.inputs.dtype} {zlib.crc32(some + labels):08x}"
+    return f"{samples.shape} {samples.inputs.dtype} {zlib.crc32(some + labels):08x}"

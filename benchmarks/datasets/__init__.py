@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from ...shared.checks import nearest
+from ...shared.names import nearest
 from .base import DataError, Split, Status, TaskData
 
-__all__ = ["DATASETS", "DataError", "Split", "Status", "TaskData", "get", "load_task", "status"]
+__all__ = ["DATASETS", "DESCRIBED", "DataError", "Split", "Status", "TaskData", "get", "load_task", "status"]
 
 DATASETS = ("digits", "optdigits")
+DESCRIBED = ("folders", "features")  # by a table of the suite file: see .folders and .features
 _NOTHING: Mapping[str, int] = {}
 
 

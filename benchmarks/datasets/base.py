@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # it needs torch, and the processes that decode photographs start without
+    from ...shared.batches import Rows
 
 __all__ = ["DataError", "Split", "Status", "TaskData", "checksum", "draw_rows", "hash_order", "hold_out"]
 
@@ -14,7 +17,7 @@ __all__ = ["DataError", "Split", "Status", "TaskData", "checksum", "draw_rows", 
 class Split(NamedTuple):
     """Images (or features) with what belongs to them; all arrays are C-contiguous."""
 
-    inputs: NDArray[Any]  # (n, ...): uint8 images (n, c, h, w), or float features (n, d)
+    inputs: NDArray[Any] | Rows  # (n, ...): uint8 images (n, c, h, w), or float features (n, d)
     labels: NDArray[np.int64]  # (n,)
     rows: NDArray[np.int64]  # (n,) row numbers in the data set they came from
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from landbridge.benchmarks.cell import Job, cell_identity, load_cell_data, run_cell
-from landbridge.benchmarks.suite import read_suite
+from landbridge.benchmarks.suite import choose_backbone, read_suite
 from landbridge.benchmarks.workers import run_jobs
 
 SEED = 1000  # tables count seeds from 0
@@ -44,20 +44,28 @@ def main() -> None:
     parser.add_argument("--protocol")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--tasks", help="by comma; all if left out")
+    parser.add_argument("--frozen", action="store_true")
+    parser.add_argument("--backbone")
+    parser.add_argument("--backbone-weights")
+    parser.add_argument("--normalise")
     asked = parser.parse_args()
     suite = read_suite(asked.suite)
     protocol = asked.protocol or suite.protocol
     weights = [float(w) for w in asked.weights.split(",")]
+    backbone, file = choose_backbone(
+        suite, name=asked.backbone, weights=asked.backbone_weights, normalise=asked.normalise, frozen=asked.frozen
+    )
     with tempfile.TemporaryDirectory() as out:
         jobs = []
         for weight in weights:
-            for task in suite.choose("tasks", None, protocol):
-                cell = suite.cell(protocol, task, asked.method, SEED)
+            for task in suite.choose("tasks", asked.tasks, protocol):
+                cell = suite.cell(protocol, task, asked.method, SEED, backbone=backbone)
                 row = cell.adaptation
                 row = row.model_copy(update={"settings": {**row.settings, "weight": weight}})
                 cell = cell.model_copy(update={"adaptation": row})
-                identity = cell_identity(cell, load_cell_data(cell, asked.data))
-                jobs.append((weight, task, Job(cell, identity, Path(out), asked.data, "auto", "all")))
+                identity = cell_identity(cell, load_cell_data(cell, asked.data, weights=file))
+                jobs.append((weight, task, Job(cell, identity, Path(out), asked.data, "auto", "all", file)))
         scores: dict[float, list[tuple[float, float]]] = {weight: [] for weight in weights}
         for outcome in run_jobs(run_cell, [job for _, _, job in jobs], processes=asked.jobs, threads=1):
             weight, task, job = jobs[outcome.number]

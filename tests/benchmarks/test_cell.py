@@ -21,6 +21,7 @@ from landbridge.shared.evaluate import forward_all
 
 cells: Any = importlib.import_module("landbridge.benchmarks.cell")
 training: Any = importlib.import_module("landbridge.shared.fit")
+FILES = ["outputs", "result.json", "target_labels.npz", "validators.json"]
 SPLITS = ("source_train", "source_holdout", "target_train", "target_eval")
 
 
@@ -175,7 +176,7 @@ def test_target_labels_are_in_a_file_of_their_own(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels[f"{split}/labels"], getattr(data, split).labels)
     hidden = {getattr(data, split).labels.tobytes() for split in ("target_train", "target_eval")}
     assert not hidden & {array.astype(np.int64).tobytes() for array in stored(job.folder).values()}
-    assert sorted(path.name for path in job.folder.iterdir()) == ["outputs", "result.json", "target_labels.npz"]
+    assert sorted(path.name for path in job.folder.iterdir()) == FILES
 
 
 def test_no_more_rows_than_the_limit_are_stored_but_all_are_scored(
@@ -239,7 +240,7 @@ def test_noise_for_target_labels_changes_scores_and_nothing_else(
     true = run_cell(job)
     kept = stored(job.folder)
 
-    def noisy(settings: Any, data: Path | None) -> Any:
+    def noisy(settings: Any, data: Path | None, **_: Any) -> Any:
         task = load_cell_data(settings, data)
         noise = np.random.default_rng(0)
         changed = {
@@ -332,7 +333,7 @@ def test_the_folder_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cells, "os", patched)
     run_cell(job)
     assert seen == [(False, True)] * 3
-    assert renamed == [(job.work, job.folder, ["outputs", "result.json", "target_labels.npz"])]
+    assert renamed == [(job.work, job.folder, FILES)]
 
 
 def test_a_fresh_run_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -367,7 +368,8 @@ def test_what_a_result_says_of_its_making(tmp_path: Path) -> None:
     assert (result.network, result.track, result.method) == ("lenet16-slim", "end-to-end", "deepcoral")
     assert (result.label, result.seed, result.n) == ("DeepCORAL", 1, 359)
     assert result.identity == job.identity
-    assert result.settings == job.settings.model_dump(mode="json")
+    assert result.settings == {**job.settings.model_dump(mode="json"), "classes": [str(i) for i in range(10)]}
+    assert result.peak_memory is None or result.peak_memory > 50
     assert result.environment["threads"] == torch.get_num_threads()
     assert (result.environment["torch"], result.environment["device"]) == (torch.__version__, "cpu")
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from landbridge.shared.batches import Order, Samples, as_samples
+from landbridge.shared import batches
+from landbridge.shared.batches import Order, Rows, Samples, as_samples
 
 CPU = torch.device("cpu")
 
@@ -92,10 +98,119 @@ def test_labels_that_are_no_class_numbers_stay_what_they_are() -> None:
     assert made.labels.tolist() == [0.5, 1.5]
 
 
-def test_a_read_only_array_is_copied() -> None:
+def memory_map(path: Path, array: np.ndarray[Any, Any]) -> np.memmap[Any, Any]:
+    np.save(path, array)
+    opened = np.load(path, mmap_mode="r")
+    assert isinstance(opened, np.memmap)
+    return opened
+
+
+def photos(n: int = 6) -> np.ndarray[Any, Any]:
+    return np.arange(n * 3 * 2 * 2).reshape(n, 3, 2, 2).astype(np.uint8)
+
+
+def test_a_read_only_array_is_used_where_it_lies_and_never_written() -> None:
     array = np.zeros((2, 1), dtype=np.float32)
     array.flags.writeable = False
-    assert as_samples("fit", "target", array, CPU, labelled=False).inputs.dtype == torch.float32
+    held = as_samples("fit", "target", array, CPU, labelled=False).inputs
+    assert held.data_ptr() == array.__array_interface__["data"][0]
+
+
+def test_a_memory_map_is_neither_copied_nor_read_whole(tmp_path: Path) -> None:
+    opened = memory_map(tmp_path / "a.npy", photos())
+    for data in (opened, Rows(opened, np.array([5, 2, 2, 0]))):
+        filters = list(warnings.filters)
+        samples = as_samples("fit", "target", data, CPU, labelled=False)
+        assert warnings.filters == filters
+        assert samples.inputs.data_ptr() == opened.__array_interface__["data"][0]
+        gathered = samples.gather(torch.tensor([3, 1, 1]))
+        assert torch.equal(gathered, torch.as_tensor(np.asarray(data)[[3, 1, 1]]))
+        gathered.zero_()  # a copy: the map is read-only, and writing into it would end the process
+        assert np.array_equal(opened, photos())
+
+
+def test_reversed_rows_are_copied() -> None:
+    samples = as_samples("fit", "target", photos()[::-1], CPU, labelled=False)
+    assert torch.equal(samples.gather(torch.tensor([0])), torch.as_tensor(photos()[5:]))
+
+
+@pytest.mark.parametrize("of", [np.asarray, torch.as_tensor])
+def test_rows_are_a_view(of: Callable[[Any], Any]) -> None:
+    rows = Rows(of(photos()), np.array([4, 0, 5, 4], dtype=np.int32))
+    assert (len(rows), rows.shape, rows.ndim, rows.dtype) == (4, (4, 3, 2, 2), 4, of(photos()).dtype)
+    expected = photos()[[4, 0, 5, 4]]
+    for read in (rows.numpy(), np.asarray(rows), np.stack(list(rows)), np.asarray(rows[:])):
+        assert np.array_equal(read, expected)
+    for which in (np.array([3, 3, 1]), slice(1, 3), np.array([True, False, True, False]), [2, 0]):
+        some = rows[which]
+        assert isinstance(some, Rows)
+        assert some.base is rows.base
+        assert np.array_equal(some.numpy(), expected[which])
+    assert np.array_equal(rows[-2], expected[2])
+    assert np.asarray(rows, dtype=np.float64).dtype == np.float64
+    rows.numpy()[:] = 0
+    assert np.array_equal(rows.numpy(), expected)
+    with pytest.raises(IndexError):
+        rows[4]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "sentence"),
+    [
+        (np.array([0.0, 1.0]), TypeError, "Rows needs row numbers as whole numbers; got ndarray of dtype float64"),
+        (np.array([True, False]), TypeError, "as whole numbers; got ndarray of dtype bool"),
+        (np.array([[0, 1]]), ValueError, r"of shape \(n,\); got \(1, 2\)"),
+        (np.array([0, 6]), ValueError, "from 0 to 5; got 0 to 6"),
+        (np.array([-1, 3]), ValueError, "from 0 to 5; got -1 to 3"),
+    ],
+)
+def test_what_are_no_rows(rows: Any, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        Rows(photos(), rows)
+
+
+def test_no_rows_at_all() -> None:
+    none = Rows(photos(), np.array([], dtype=np.int64))
+    assert none.shape == (0, 3, 2, 2)
+    with pytest.raises(ValueError, match=r"it inputs of shape \(samples, ...\); got \(0, 3, 2, 2\)"):
+        as_samples("fit", "it", none, CPU, labelled=False)
+
+
+def test_labels_of_rows_are_of_the_rows() -> None:
+    rows = Rows(photos(), np.array([5, 1]))
+    samples = as_samples("fit", "source", (rows, np.array([7, 8])), CPU, labelled=True)
+    assert samples.shape == (2, 3, 2, 2)
+    assert [chunk.tolist() for chunk in samples.chunks(1)] == [[0], [1]]
+    with pytest.raises(ValueError, match="one label a source sample; got 2 inputs, 6 labels"):
+        as_samples("fit", "source", (rows, np.arange(6)), CPU, labelled=True)
+
+
+def test_rows_of_features_become_the_networks_dtype() -> None:
+    rows = Rows(np.arange(12.0).reshape(6, 2), np.array([5, 1]))
+    samples = as_samples("fit", "target", rows, CPU, labelled=False, dtype=torch.float32)
+    assert samples.gather(torch.tensor([1])).tolist() == [[2.0, 3.0]]
+    assert samples.inputs.dtype == torch.float32
+    bytes_stay = as_samples("fit", "target", Rows(photos(), np.array([5])), CPU, labelled=False, dtype=torch.float32)
+    assert bytes_stay.inputs.dtype == torch.uint8
+
+
+def test_rows_move_to_a_device_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On "meta" nothing is stored; the blocks are looked at on their way."""
+    moved = []
+    monkeypatch.setattr(batches, "BLOCK", 24)  # two images
+    monkeypatch.setattr(torch.Tensor, "__setitem__", lambda of, where, block: moved.append((where, block.shape)))
+    samples = Samples(Rows(photos(), np.array([5, 1, 1, 0, 3])), None, torch.device("meta"))
+    assert moved == [(slice(i, i + 2), (min(2, 5 - i), 3, 2, 2)) for i in (0, 2, 4)]
+    assert samples.shape == (5, 3, 2, 2)
+    assert samples.inputs.device.type == "meta"
+    assert samples.rows is None
+
+
+def test_blocks_hold_the_rows_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BLOCK", 30)
+    for data in (photos(), Rows(photos(), np.array([5, 1, 1, 0, 3]))):
+        samples = Samples(data, None, CPU)
+        assert torch.equal(batches._moved(samples, CPU), torch.as_tensor(np.asarray(data)))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 from toy import create, data, train
 
 from landbridge.dann.dann import DANN
 from landbridge.shared.batches import Samples
 from landbridge.shared.batchnorm import DomainBatchNorm
-from landbridge.shared.evaluate import forward_all
+from landbridge.shared.evaluate import batch_size_for, forward_all
 from landbridge.shared.network import Network
 
 
@@ -67,3 +68,57 @@ def test_the_sources_statistics_if_asked() -> None:
 def test_one_statistic_has_no_side() -> None:
     model = trained("joint")
     assert torch.equal(forward_all(model, samples(), source=True)[1], forward_all(model, samples())[1])
+
+
+class Views:
+    """Three views of each sample: itself, its half, and its opposite."""
+
+    views = 3
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.stack([x, x / 2, -x], 1)
+
+
+def test_a_transform_on_the_way() -> None:
+    model = trained()
+    moved = forward_all(model, samples(), transform=lambda x: 2 * x + 1)
+    direct = forward_all(model, Samples(2 * data().target + 1, None, torch.device("cpu")))
+    torch.testing.assert_close(moved, direct)
+
+
+@pytest.mark.parametrize("size", [None, 7])
+def test_views_are_averaged_as_probabilities(size: int | None) -> None:
+    model, x = trained(), data().target
+    features, logits = forward_all(model, samples(), transform=Views(), batch_size=size)
+    alone = [forward_all(model, Samples(v, None, torch.device("cpu"))) for v in (x, x / 2, -x)]
+    torch.testing.assert_close(features, sum(f for f, _ in alone) / 3)
+    torch.testing.assert_close(logits.exp(), sum(z.softmax(1) for _, z in alone) / 3)
+    torch.testing.assert_close(logits.softmax(1), logits.exp())
+
+
+def test_views_of_extreme_logits_stay_finite() -> None:
+    model = Network(torch.nn.Identity(), torch.nn.Identity())
+    seen = forward_all(model, Samples(torch.tensor([[0.0, 500.0]]), None, torch.device("cpu")), transform=Views())[1]
+    assert torch.isfinite(seen).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "views", "rows"),
+    [((9, 3, 64, 64), 1, 500), ((9, 3, 65, 20), 1, 64), ((9, 3, 20, 65), 10, 6), ((9, 700), 1, 500), ((9, 4), 999, 1)],
+)
+def test_rows_a_forward(shape: tuple[int, ...], views: int, rows: int) -> None:
+    assert batch_size_for(Samples(torch.zeros(shape), None, torch.device("cpu")), views) == rows
+
+
+def test_rows_of_a_forward_by_the_transforms_views() -> None:
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            seen.append(len(x))
+            return x[:, :1], x[:, :2]
+
+    many = Samples(torch.zeros(400, 4), None, torch.device("cpu"))
+    forward_all(Spy(), many, transform=Views())
+    assert max(seen) <= 500
+    assert sum(seen) == 1200

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
-from landbridge.shared.extractors import EXTRACTORS, Normalise, create_network
+from landbridge.shared.extractors import EXTRACTORS, create_network
+from landbridge.shared.normalise import CaffeNormalise, Normalise
 
 
-@pytest.mark.parametrize("name", EXTRACTORS)
+@pytest.mark.parametrize("name", [name for name, of in EXTRACTORS.items() if of.side])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes(name: str, channels: int) -> None:
     side, features = EXTRACTORS[name].side, EXTRACTORS[name].features
@@ -22,21 +28,53 @@ def test_shapes(name: str, channels: int) -> None:
     assert any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
 
 
-def test_normalise_by_its_equation() -> None:
-    images = torch.randint(0, 256, (4, 2, 3, 3), dtype=torch.uint8)
-    mean, std = (0.1, 0.6), (0.2, 0.5)
-    got = Normalise(mean, std)(images)
-    assert got.dtype == torch.float32
-    for n in range(4):
-        for c in range(2):
-            expected = (images[n, c].double() / 255 - mean[c]) / std[c]
-            torch.testing.assert_close(got[n, c].double(), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(Normalise()(images.float()), images / 127.5 - 1)
+def test_a_bottleneck_on_features_learns_as_one_on_a_backbone() -> None:
+    network = create_network("bottleneck", classes=7, channels=30)
+    features, logits = network(torch.randn(4, 30))
+    assert features.shape == (4, 256)
+    assert logits.shape == (4, 7)
+    layers = [type(m) for m in network.extractor.get_submodule("bottleneck").children()]
+    assert layers == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
+    assert not list(network.backbone.parameters())  # so all of it learns at the full rate
+    whole = create_network("squeezenet1_0", classes=7)
+    names = [name for name in whole.state_dict() if "backbone" not in name]
+    assert names == list(network.state_dict())
+    assert network.spec == {"name": "bottleneck", "classes": 7, "channels": 30, "features": 256}
 
 
-def test_normalise_has_no_state() -> None:
-    assert not Normalise().state_dict()
-    assert Normalise().double()(torch.zeros(1, 1, 2, 2, dtype=torch.uint8)).dtype == torch.float64
+@pytest.mark.parametrize("normalise", ["imagenet", "caffe"])
+def test_a_network_on_a_backbone(normalise: str) -> None:
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    network = create_network("squeezenet1_0", classes=7, normalise=normalise, bottleneck=20).eval()
+    plain = create_network("squeezenet1_0", classes=7, normalise=normalise, bottleneck=None).eval()
+    assert network.spec == {
+        "name": "squeezenet1_0", "classes": 7, "channels": 3, "normalise": normalise, "bottleneck": 20,
+    }  # fmt: skip
+    with torch.no_grad():
+        features, logits = network(images)
+        assert (features.shape, logits.shape) == ((3, 20), (3, 7))
+        assert torch.equal(features, network.extractor.get_submodule("bottleneck")(network.backbone(images)))
+        assert plain(images)[0].shape == (3, 512)
+        grey = images[:, :1]
+        assert torch.equal(network(grey)[1], network(grey.expand(-1, 3, -1, -1))[1])
+    kinds = {"imagenet": Normalise, "caffe": CaffeNormalise}
+    assert isinstance(network.backbone.get_submodule("normalise"), kinds[normalise])
+    slow = {id(p) for p in network.backbone.parameters()}
+    assert {name for name, p in network.named_parameters() if id(p) not in slow} == {
+        *(f"extractor.bottleneck.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")),
+        "head.weight",
+        "head.bias",
+    }
+
+
+def test_weights_of_a_backbone_from_a_file(tmp_path: Path) -> None:
+    state = models.squeezenet1_0(weights=None).state_dict()
+    save_file(state, tmp_path / "weights.safetensors")
+    network = create_network("squeezenet1_0", classes=2, weights=tmp_path / "weights.safetensors")
+    first = network.state_dict()["extractor.backbone.network.features.0.weight"]
+    assert torch.equal(first, state["features.0.weight"])
+    assert network.spec is not None
+    assert "weights" not in network.spec
 
 
 def test_the_seed_of_torch_decides_the_weights() -> None:
@@ -55,8 +93,16 @@ def test_the_seed_of_torch_decides_the_weights() -> None:
         ("lenet16", {"classes": 0}, "create_network needs positive sizes; got classes=0, channels=1, features=128"),
         ("lenet16", {"classes": 2, "channels": 0}, "channels=0"),
         ("lenet16", {"classes": 2, "features": 0}, "features=0"),
+        ("resnet5", {"classes": 2}, "unknown network 'resnet5'; did you mean 'resnet50'"),
+        ("bottleneck", {"classes": 2}, "bottleneck needs channels, the size of the features that come in"),
+        ("lenet16", {"classes": 2, "weights": "pretrained"}, "lenet16 has no weights; got weights='pretrained'"),
+        ("lenet16", {"classes": 2, "normalise": "caffe"}, "lenet16 has no normalise; got normalise='caffe'"),
+        ("lenet16", {"classes": 2, "bottleneck": None}, "lenet16 has no bottleneck; got bottleneck=None"),
+        ("resnet18", {"classes": 2, "features": 99}, "got features=99. Pass bottleneck=99"),
+        ("resnet18", {"classes": 2, "channels": 4}, "1 or 3 channels for resnet18; got classes=2, channels=4"),
+        ("resnet18", {"classes": 2, "bottleneck": 0}, "needs positive sizes, .*bottleneck=0"),
     ],
 )
-def test_what_cannot_be(name: str, settings: dict[str, int], sentence: str) -> None:
+def test_what_cannot_be(name: str, settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         create_network(name, **settings)

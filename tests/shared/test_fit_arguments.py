@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import landbridge as lb
-from landbridge.shared.checkpoint import read_checkpoint
+from landbridge.shared.augment import CentreCrop, TenCrops
+from landbridge.shared.batches import Rows
+from landbridge.shared.checkpoint import CheckpointError, read_checkpoint
 
 X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
 Y = (X[:, 0] > 0).long()
@@ -116,3 +118,62 @@ def test_what_a_refresh_draws_depends_on_the_seed_alone() -> None:
     assert results[0] == results[1]
     assert len(set(results[0])) == 4
     np.testing.assert_equal(len(results[0]), 4)
+
+
+def test_rows_of_a_memory_map_train_as_the_array_itself(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X.numpy())
+    opened = np.load(tmp_path / "x.npy", mmap_mode="r")
+    which = np.arange(39, -1, -2)
+    some = fit(source=(Rows(opened, which), Y[which]), target=opened, checkpoint=tmp_path / "a.ckpt")
+    plain = fit(source=(X[which], Y[which]), target=X)
+    assert all(torch.equal(a, b) for a, b in zip(some.network.parameters(), plain.network.parameters(), strict=True))
+    assert torch.equal(some.predict(Rows(opened, which)), plain.predict(X[which]))
+    more = {"checkpoint": tmp_path / "a.ckpt", "target": opened}
+    assert len(fit(source=(Rows(opened, which), Y[which]), **more).history) == 10  # the checkpoint is of these rows
+    fit(source=(X[which], Y[which]), **more)  # and of these, which are the same
+    with pytest.raises(CheckpointError, match="source was"):
+        fit(source=(Rows(opened, which), 1 - Y[which]), **more)
+    with pytest.raises(CheckpointError, match="source was"):
+        fit(source=(Rows(opened, which[::-1].copy()), Y[which]), **more)
+
+
+class Seen(lb.SourceOnly):
+    """Notes what it is refreshed from."""
+
+    refresh_every = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[torch.Tensor] = []
+
+    def refresh(self, network: lb.Network, target_batches: object) -> None:
+        self.batches += list(target_batches)  # type: ignore[call-overload]
+
+
+def small() -> lb.Network:
+    torch.manual_seed(0)
+    return lb.Network(nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 6)), nn.Linear(6, 2))
+
+
+def test_what_a_method_forwards_outside_a_step_is_not_augmented_but_evaluated() -> None:
+    images = torch.randint(0, 256, (40, 3, 8, 8)).float()
+    method = Seen()
+    settings = {"augment": lambda x: x[:, :, :4, :4], "evaluation": CentreCrop(4)}
+    fit(small(), (images, Y), images, method=method, **settings)
+    assert len(method.batches) == 3  # before the first step, and after 5 and 10
+    assert all(torch.equal(batch, images[:, :, 2:6, 2:6]) for batch in method.batches)
+
+
+def test_large_images_are_evaluated_few_at_a_time() -> None:
+    method = Seen()
+    images = torch.zeros(70, 3, 65, 65)
+    settings = {"augment": CentreCrop(4), "evaluation": CentreCrop(4), "steps": 1}
+    fit(small(), (images[:40], Y), images, method=method, **settings)
+    assert [len(batch) for batch in method.batches] == [35, 35]
+
+
+def test_an_evaluation_of_many_views_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"fit needs an evaluation of one view an image; got TenCrops\. Use CentreCrop"
+    ):
+        fit(evaluation=TenCrops(4))

@@ -11,6 +11,7 @@ from torch import nn
 from toy import create, network
 
 from landbridge.dann.dann import DANN
+from landbridge.shared.extractors import create_network
 from landbridge.shared.network import Network, wrap
 from landbridge.shared.optimizer import Optimizer
 from landbridge.shared.source_only import SourceOnly
@@ -52,6 +53,17 @@ def test_the_backbone_learns_more_slowly_and_the_bottleneck_does_not() -> None:
     rates = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
     assert {rates[id(p)] for p in body.parameters()} == {0.05}
     assert {rates[id(p)] for m in (bottleneck, head, method) for p in m.parameters()} == {0.5}
+
+
+def test_a_pretrained_part_learns_more_slowly_and_what_is_new_does_not() -> None:
+    model = create_network("squeezenet1_0", classes=3, bottleneck=4)
+    made = Optimizer(lr=0.5, backbone_factor=0.1).make(model, SourceOnly())
+    rates = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
+    slow = {name for name, p in model.named_parameters() if rates[id(p)] == 0.05}
+    assert slow == {name for name, _ in model.named_parameters() if name.startswith("extractor.backbone.network.")}
+    bottleneck = create_network("bottleneck", classes=3, channels=7)
+    groups = Optimizer(lr=0.5, backbone_factor=0.1).make(bottleneck, SourceOnly()).param_groups
+    assert [group["lr"] for group in groups] == [0.5]
 
 
 def test_the_head_of_a_wrapped_module_is_not_its_backbone() -> None:

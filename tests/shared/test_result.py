@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,29 @@ def test_what_create_network_made_loads_alone(tmp_path: Path) -> None:
     assert loaded.method is None
     assert not loaded.network.training
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("statistics", "settings"), [("joint", {"normalise": "caffe"}), ("per_domain", {"bottleneck": 6})]
+)
+def test_a_network_on_a_backbone_loads_alone(statistics: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    model = create_network("squeezenet1_0", classes=3, **settings)
+    more = {"source": (images, torch.arange(6) % 3), "target": images, "steps": 1, "batch_size": 4}
+    result = train(create(DANN, features=model.head.in_features), model, batch_statistics=statistics, **more)
+    result.save(tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    assert same(loaded.network, result.network)
+    assert loaded.network.spec == model.spec
+    for source in (True, False):
+        assert torch.equal(loaded.forward(images, source=source)[1], result.forward(images, source=source)[1])
+
+
+def test_a_bottleneck_on_features_loads_alone(tmp_path: Path) -> None:
+    model = create_network("bottleneck", classes=3, channels=6, features=4)
+    result = train(SourceOnly(), model)
+    result.save(tmp_path / "model.safetensors")
+    assert torch.equal(load(tmp_path / "model.safetensors").predict(data().target), result.predict(data().target))
 
 
 @pytest.mark.parametrize("statistics", ["joint", "per_domain"])
