@@ -120,7 +120,7 @@ def bench(
             protocol=protocol,
             tasks=columns,
             methods=rows,
-            seeds=seeds or chosen.seeds,
+            seeds=seeds or chosen.protocols[protocol].seeds or chosen.seeds,
             out=out,
             data=data,
             device=device,
@@ -259,11 +259,20 @@ def validators(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")],
     expensive: Annotated[bool, typer.Option("--expensive", help="Also those that train again.")] = False,
 ) -> None:
-    """Tell how well each label-free validator orders the checkpoints, and what it would have picked."""
-    from .selection import rank, render_ranking
+    """Tell how well each label-free validator orders the checkpoints, and what it would have picked.
+
+    Written to validators.md and validators.csv in the folder, too.
+    """
+    from ..shared.files import write_atomically
+    from .selection import rank, ranking_to_csv, ranking_to_markdown, render_ranking
 
     _read(folder)
-    Console().print(render_ranking(rank(folder, expensive=expensive)))
+    ranking = rank(folder, expensive=expensive)
+    Console().print(render_ranking(ranking))
+    for name, text in (("md", ranking_to_markdown(ranking)), ("csv", ranking_to_csv(ranking))):
+        path = folder / f"validators.{name}"
+        write_atomically(path, text.encode())
+        errors.print(f"wrote {path}")
 
 
 @app.command()

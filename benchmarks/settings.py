@@ -61,6 +61,7 @@ class Protocol(Settings):
         batch_statistics: of BatchNorm, ``joint`` or ``per_domain``.
         steps: optimiser steps.
         tasks: those of the suite's that it covers; all if left out.
+        seeds: how many, where that is not the suite's number.
         per_class: labelled source rows a class by domain, drawn anew for each seed; all where it is not named.
         tuned: ``target``: settings are searched by target labels, as some papers' were, and the table says so.
     """
@@ -72,6 +73,7 @@ class Protocol(Settings):
     batch_statistics: Literal["joint", "per_domain"] = "per_domain"
     steps: Positive = 1000
     tasks: tuple[str, ...] = ()
+    seeds: Positive | None = None
     per_class: dict[str, Positive] = {}
     tuned: Literal["none", "target"] = "none"
 
@@ -127,7 +129,7 @@ class MethodSettings(Settings):
     optimizer: OptimizerSettings | None = None
     frozen: dict[str, Any] = {}
     source: str = ""
-    classifier: Literal["1nn", "svm"] | None = None
+    classifier: Literal["1nn", "svm", "svm-rbf", "svm-similarity"] | None = None
     grid: dict[str, list[Any]] = {}
 
 
@@ -222,7 +224,7 @@ class CellSettings(Settings):
         """sha256 over the settings, the data, the schema of results and the versions of method and network."""
         settings = self.model_dump(
             mode="json",
-            exclude={"rules": {"tasks"}, "adaptation": {"label", "source"}, "images": True, "features": True},
+            exclude={"rules": {"tasks", "seeds"}, "adaptation": {"label", "source"}, "images": True, "features": True},
         )
         for part, later in LATER.items():
             kept = settings[part] if part else settings

@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
 }
 MAY_IMPORT_BENCHMARKS = {"landbridge/__main__.py"}
 ESTIMATORS = {"shared/estimator.py", "coral/coral.py", "transport/otda.py"}  # scikit-learn's; loaded when asked for
-HEAVY = {"accelerate", "matplotlib", "ot", "sklearn", "torchvision"}
+HEAVY = {"accelerate", "jinja2", "matplotlib", "ot", "sklearn", "torchvision"}
 MOST_LINES = 500
 
 SETUP = configparser.ConfigParser()
@@ -125,7 +125,7 @@ def test_every_data_file_in_a_package_is_shipped() -> None:
     for folder in (ROOT / folder for folder in FOLDERS.values()):
         package = next(name for name, place in FOLDERS.items() if ROOT / place == folder)
         inner = [ROOT / place for place in FOLDERS.values() if folder in (ROOT / place).parents]
-        for file in folder.rglob("*.toml"):
+        for file in (*folder.rglob("*.toml"), *folder.rglob("templates/*")):
             if any(package_below in file.parents for package_below in inner):
                 continue
             name = file.relative_to(folder).as_posix()
