@@ -86,7 +86,10 @@ def bench(
         typer.Option(metavar="FILE", help="Of the backbone: a .safetensors file, 'pretrained' (downloaded) or 'none'."),
     ] = None,
     normalise: Annotated[
-        str | None, typer.Option(help="What the weights were trained on: imagenet (RGB) or caffe (BGR less means).")
+        str | None,
+        typer.Option(
+            help="What the weights were trained on: imagenet (RGB) or caffe (BGR less means). A file's is guessed."
+        ),
     ] = None,
     side: Annotated[int | None, typer.Option(min=32, help="Photographs: pixels the network sees.")] = None,
     ten_crops: Annotated[bool, typer.Option("--ten-crops", help="Photographs: evaluate on ten crops.")] = False,
@@ -114,6 +117,11 @@ def bench(
     network, source = choose_backbone(
         chosen, name=backbone, weights=weights, normalise=normalise, side=side, ten_crops=ten_crops, frozen=frozen
     )
+    if network is not None and isinstance(source, Path) and normalise is None:
+        from .normalisation import with_normalisation
+
+        network, sentence = with_normalisation(chosen, network, source, data)
+        errors.print(sentence)
     with runner.exclusive(out):
         found = runner.plan(
             chosen,
