@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from command import Command, command_line
 from made_cells import made_cell
 from tiny_suite import Ran, tiny_file, tiny_job
 
@@ -24,30 +24,10 @@ from landbridge.methods import METHODS
 ONE_TASK = ("--tasks", "clean-to-noisy", "--seeds", "1", "--device", "cpu")
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
 def landbridge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """The command in this process: ``landbridge("bench", ...)``."""
-
-    def command(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["landbridge", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.run()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Said(code or 0, *capsys.readouterr())
-
-    return command
+    return command_line(monkeypatch, capsys)
 
 
 @pytest.fixture

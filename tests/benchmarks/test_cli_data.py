@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from command import Command, command_line
 from made_photos import THREE_CLASSES, make_photos
-
-from landbridge.benchmarks import cli
 
 SUITE = """
 name = "things"
@@ -27,31 +23,11 @@ name = "resnet18"
 """
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
 def landbridge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """The command in this process, with a cache of its own."""
     monkeypatch.setenv("LANDBRIDGE_CACHE", str(tmp_path / "cache"))
-
-    def command(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["landbridge", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.run()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Said(code or 0, *capsys.readouterr())
-
-    return command
+    return command_line(monkeypatch, capsys)
 
 
 @pytest.fixture

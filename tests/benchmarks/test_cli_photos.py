@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from command import Command, command_line
 from made_cells import made_cell
 from made_photos import THREE_CLASSES, make_photos
 from safetensors.torch import save_file
 from tiny_suite import Ran, tiny_file
 
-from landbridge.benchmarks import cli, plots, runner
+from landbridge.benchmarks import plots, runner
 from landbridge.benchmarks.results import cell_folder, read_cells, write_result
 
 SUITE = """
@@ -33,17 +31,6 @@ side = 32
 """
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("photos")
@@ -57,16 +44,7 @@ def landbridge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     monkeypatch.setattr(runner, "run_jobs", Ran().run_jobs)
     monkeypatch.setattr(plots, "to_png", lambda _: b"a picture")
     (tmp_path / "things.toml").write_text(SUITE)
-
-    def command(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["landbridge", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.run()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Said(code or 0, *capsys.readouterr())
-
-    return command
+    return command_line(monkeypatch, capsys)
 
 
 ONE = ("--tasks", "shop-to-phone", "--seeds", "1", "--device", "cpu", "--jobs", "1")
