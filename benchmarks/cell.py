@@ -162,8 +162,9 @@ def network_version(settings: CellSettings) -> int | str:
     if settings.backbone is None:
         return EXTRACTORS[settings.network.network].version
     from ..shared.backbones import find_backbone
+    from .views import VERSION
 
-    return f"{find_backbone(settings.backbone.name).version} and bottleneck {head}"
+    return f"{find_backbone(settings.backbone.name).version} and bottleneck {head}, view {VERSION}"
 
 
 def feature_size(settings: CellSettings) -> int:
@@ -349,7 +350,7 @@ class _Outputs:
         same = self.splits["target_train"] is self.splits["target_eval"]  # scored on the rows adapted to
         for name, split in self.splits.items():
             if same and name == "target_train":
-                continue  # one forward for both
+                continue  # one forward for both, and stored once
             is_source = name.startswith("source")
             features, logits = forward_all(network, self.samples[name], source=is_source, transform=self.transform)
             chosen = self.chosen[name]
@@ -363,9 +364,6 @@ class _Outputs:
                 arrays[f"{name}/labels"] = split.labels[chosen]
                 if name == "source_holdout":
                     arrays[f"{name}/all_labels"] = split.labels
-        if same:
-            for part in ("rows", "logits", "features"):
-                arrays[f"target_train/{part}"] = arrays[f"target_eval/{part}"]
         _save_arrays(self.folder / f"step-{step:06d}.npz", arrays)
 
 

@@ -67,9 +67,7 @@ def bench(
     ] = None,
     keep_outputs: Annotated[
         str,
-        typer.Option(
-            help="all: logits and features at the checkpoints (5 to 10 MB a cell of the shipped suites); or scores."
-        ),
+        typer.Option(help="all: logits and features at the checkpoints (5 to 20 MB a cell); or scores."),
     ] = "all",
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are there already.")] = False,
     checkpoints: Annotated[
@@ -117,7 +115,10 @@ def bench(
     network, source = choose_backbone(
         chosen, name=backbone, weights=weights, normalise=normalise, side=side, ten_crops=ten_crops, frozen=frozen
     )
-    if network is not None and isinstance(source, Path) and normalise is None:
+    if chosen.images is not None and data is not None:
+        _prepare_what_changed(chosen, columns, data)
+    told = normalise is not None or (chosen.backbone is not None and "normalise" in chosen.backbone.model_fields_set)
+    if network is not None and isinstance(source, Path) and not told:
         from .normalisation import with_normalisation
 
         network, sentence = with_normalisation(chosen, network, source, data)
@@ -154,6 +155,18 @@ def bench(
             "Run the same command again (without --fresh, if you gave it) to try only these."
         )
         raise typer.Exit(1)
+
+
+def _prepare_what_changed(suite: Suite, tasks: list[str], data: Path) -> None:
+    """Decode photographs that are new or changed since they were prepared; nothing if they are not under ``data``."""
+    from .datasets.folders import holds
+    from .datasets.prepare import prepare
+
+    assert suite.images is not None
+    needed = {domain for task in tasks for domain in task.split("->")}
+    domains = [domain for domain in suite.images.domain_names() if domain in needed]
+    if all(holds(suite.images, data, domain) for domain in domains):
+        prepare(suite.name, suite.images, domains, data, say=errors.print)
 
 
 def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Failure]:
@@ -234,7 +247,7 @@ def _make_table(out: Path, validator: str, suite: Suite | None = None, identitie
         order=[method for s in known for method in s.methods],
         tasks=[task for s in known for task in s.tasks],
         warnings=problems,
-        selections=selections(out, shown),
+        selections=selections(out, shown, also=[validator]),
         validator=validator,
     )
     print_table(table)
@@ -265,18 +278,22 @@ def table(
 @app.command()
 def validators(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")],
-    expensive: Annotated[bool, typer.Option("--expensive", help="Also those that train again.")] = False,
+    expensive: Annotated[
+        bool, typer.Option("--expensive", help="Also circular validation, which trains a head on stored features.")
+    ] = False,
 ) -> None:
     """Tell how well each label-free validator orders the checkpoints, and what it would have picked.
 
     Written to validators.md and validators.csv in the folder, too.
     """
     from ..shared.files import write_atomically
+    from .render_terminal import PIPED_WIDTH
     from .selection import rank, ranking_to_csv, ranking_to_markdown, render_ranking
 
     _read(folder)
     ranking = rank(folder, expensive=expensive)
-    Console().print(render_ranking(ranking))
+    console = Console()
+    (console if console.width >= PIPED_WIDTH else Console(width=PIPED_WIDTH)).print(render_ranking(ranking))
     for name, text in (("md", ranking_to_markdown(ranking)), ("csv", ranking_to_csv(ranking))):
         path = folder / f"validators.{name}"
         write_atomically(path, text.encode())

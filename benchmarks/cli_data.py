@@ -59,7 +59,7 @@ def status(
     for each in found:
         there = "there  " if each.present else "MISSING"
         out.print(f"{each.name:{wide}}  {there}  {each.size}  ({each.where})", soft_wrap=True, markup=False)
-        if not each.present:
+        if not each.present or each.how.startswith("The photographs have changed"):
             out.print(f"{'':{wide}}  {each.how}", soft_wrap=True, markup=False)
     if not all(each.present for each in found):
         raise typer.Exit(1)

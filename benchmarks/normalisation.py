@@ -43,23 +43,24 @@ def spread_of_logits(classifier: nn.Module, images: Tensor) -> dict[str, float]:
         return {name: float(classifier(layer(images)).float().std(1).mean()) for name, layer in layers.items()}
 
 
-def guess(name: str, file: Path, images: Tensor) -> tuple[str, str]:
+def guess(name: str, file: Path, images: Tensor, otherwise: str = "imagenet") -> tuple[str, str]:
     """The normalisation under which the file's own classifier speaks as a trained one does, and a sentence on it.
 
     Args:
         name: of the backbone.
         file: its weights, a ``.safetensors`` file.
         images: (n, 3, h, w), 0..255, of the side that the network sees.
+        otherwise: the normalisation where nothing tells.
     """
     classifier = _classifier(name, file)
     if classifier is None:
-        return "imagenet", f"{file.name} has no classifier to tell by; images are normalised as imagenet"
+        return otherwise, f"{file.name} has no classifier to tell by; images are normalised as {otherwise}"
     spreads = spread_of_logits(classifier, images)
     far = {word: abs(math.log(max(spread, 1e-30) / USUAL)) for word, spread in spreads.items()}
     found = min(far, key=lambda word: far[word])
     measured = ", ".join(f"{spread:.2g} as {word}" for word, spread in spreads.items())
     if max(far.values()) - far[found] < math.log(CLEAR):
-        return "imagenet", f"the logits of {file.name} do not tell ({measured}); images are normalised as imagenet"
+        return otherwise, f"the logits of {file.name} do not tell ({measured}); images are normalised as {otherwise}"
     return found, f"images are normalised as {found}, by the spread of the logits of {file.name}: {measured}"
 
 
@@ -101,5 +102,5 @@ def with_normalisation(
     rows = np.unique(np.linspace(0, len(prepared.labels) - 1, IMAGES).round().astype(np.int64))
     side = backbone.side or find_backbone(backbone.name).side
     images = EvaluationView(side)(torch.from_numpy(np.array(prepared.array[rows])))
-    found, sentence = guess(backbone.name, weights, images)
+    found, sentence = guess(backbone.name, weights, images, backbone.normalise)
     return backbone.model_copy(update={"normalise": found}), sentence + "; --normalise says otherwise"

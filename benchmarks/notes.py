@@ -44,7 +44,9 @@ def on_reading(cells: list[Cell], blocks: list[Block], validator: str | None, kn
     if any(AVERAGE in quote.values for quote in quotes):
         found.append("The average of a published row is taken here, over the tasks shown.")
     if any(not quote.same_protocol for quote in quotes):
-        found.append("† published under another protocol than this table's: not directly comparable.")
+        found.append(
+            "† published under another protocol, or with another network, than this table's: not directly comparable."
+        )
     return found
 
 
@@ -226,15 +228,25 @@ def _mixed(block: Block, cells: list[Cell]) -> list[str]:
         found.append(f"Seeds run with different settings under one mean: {_some(mixed, ', ')}. Re-run the older ones.")
     uneven = _mixed_training(block, cells)
     if uneven:
-        found.append(f"Rows trained by different rules (steps or others), not comparable: {_some(uneven, ', ')}.")
-    if any(_tuned(cell.settings) for cell in cells):
-        found.append("Settings were searched by target labels, as this protocol says: an upper limit, not a result.")
+        found.append(
+            "Rows trained by different rules or networks (steps, weights, pixels or others), not comparable: "
+            f"{_some(uneven, ', ')}."
+        )
+    tuned = [
+        row.method for row in block.rows if any(_tuned(cell.settings) for cell in cells if cell.method == row.method)
+    ]
+    if tuned:
+        found.append(
+            f"Settings were searched by target labels, as this protocol says: {', '.join(tuned)}. "
+            "An upper limit, not a result."
+        )
     return found
 
 
 def _tuned(settings: Mapping[str, Any]) -> bool:
-    rules = settings.get("rules")
-    return isinstance(rules, Mapping) and rules.get("tuned") == "target"
+    rules, row = settings.get("rules"), settings.get("adaptation")
+    searched = isinstance(row, Mapping) and bool(row.get("grid"))
+    return searched and isinstance(rules, Mapping) and rules.get("tuned") == "target"
 
 
 def _mixed_settings(block: Block, cells: list[Cell]) -> list[str]:
@@ -249,10 +261,10 @@ def _mixed_settings(block: Block, cells: list[Cell]) -> list[str]:
 
 
 def _mixed_training(block: Block, cells: list[Cell]) -> list[str]:
-    """The tasks whose rows were not all trained by the same rules (steps, batches, optimiser)."""
+    """The tasks whose rows were not all trained by the same rules (steps, batches, optimiser), on the same network."""
     ways: dict[str, list[object]] = {}
     for cell in cells:
-        way = (cell.settings.get("rules"), cell.settings.get("training"))
+        way = [cell.settings.get(name) for name in ("rules", "training", "backbone", "size", "network")]
         if way not in ways.setdefault(cell.task, []):
             ways[cell.task].append(way)
     return [task for task in block.tasks if len(ways.get(task, ())) > 1]

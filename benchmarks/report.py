@@ -59,7 +59,9 @@ def write_report(out: Path | Sequence[Path], page: Path, *, validator: str | Non
     page = Path(page)
     if page.is_dir():
         raise ValueError(f"write_report needs a file to write; got the folder {page}. Pass {page / 'page.html'}.")
-    found = _read(folders)
+    from .scores import KNOWN
+
+    found = _read(folders, validator if validator in KNOWN else None)  # of an unknown one below
     content = _render(found, _validator(validator, found)).encode()
     try:
         write_atomically(page, content)
@@ -79,7 +81,7 @@ class _Found(NamedTuple):
     problems: list[str]
 
 
-def _read(folders: Sequence[Path]) -> _Found:
+def _read(folders: Sequence[Path], validator: str | None) -> _Found:
     if not folders:
         raise ValueError("write_report needs at least one folder of finished cells; got none.")
     found = _Found([], {}, {}, [])
@@ -93,7 +95,7 @@ def _read(folders: Sequence[Path]) -> _Found:
             found.folders[cell.identity] = cell_folder(
                 out, task=cell.task, method=cell.method, seed=cell.seed, identity=cell.identity
             )
-        chosen, unread = _selections(out, cells)
+        chosen, unread = _selections(out, cells, validator)
         found.selections.update(chosen)
         found.problems.extend(unread)
     if not found.cells:
@@ -103,13 +105,15 @@ def _read(folders: Sequence[Path]) -> _Found:
     return found
 
 
-def _selections(out: Path, cells: Sequence[Cell]) -> tuple[dict[str, dict[str, Selection]], list[str]]:
+def _selections(
+    out: Path, cells: Sequence[Cell], validator: str | None
+) -> tuple[dict[str, dict[str, Selection]], list[str]]:
     """What the validators choose, and a sentence for each cell whose outputs cannot be read."""
     from .selection import selections
 
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        chosen = selections(out, cells)
+        chosen = selections(out, cells, also=[] if validator is None else [validator])
     for each in raised:
         if each.category is not UserWarning:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

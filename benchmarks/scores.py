@@ -172,7 +172,8 @@ def read_outputs(path: Path, *, features: bool = True) -> Outputs:
                 source_holdout=_stored(file, "source_holdout", features)._replace(accuracy=accuracy)
                 if "source_holdout/logits" in names
                 else None,
-                target=_stored(file, "target_train", features),
+                # rows that are adapted to and scored are stored once
+                target=_stored(file, "target_train" if "target_train/logits" in names else "target_eval", features),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(_broken(path, error)) from error

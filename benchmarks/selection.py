@@ -23,7 +23,9 @@ __all__ = [
 ]
 
 
-def selections(out: Path, cells: Iterable[Cell], names: Iterable[str] | None = None) -> dict[str, dict[str, Selection]]:
+def selections(
+    out: Path, cells: Iterable[Cell], names: Iterable[str] | None = None, *, also: Iterable[str] = ()
+) -> dict[str, dict[str, Selection]]:
     """What each validator chooses in each cell: the best score, of equal ones the latest, collapsed ones passed over.
 
     Args:
@@ -31,6 +33,7 @@ def selections(out: Path, cells: Iterable[Cell], names: Iterable[str] | None = N
         cells: finished cells.
         names: of validators, computed where they are missing; None: the cheap ones, and others where a cell has their
             scores already.
+        also: of validators, beside ``names``.
 
     Returns:
         By the cells' identities and by validator. Cells without stored outputs and scores are absent, and so are
@@ -39,12 +42,12 @@ def selections(out: Path, cells: Iterable[Cell], names: Iterable[str] | None = N
     Raises:
         ValueError: for an unknown validator.
     """
-    asked = None if names is None else list(names)
-    check_names(asked or ())
+    asked, also = None if names is None else list(names), list(also)
+    check_names([*(asked or ()), *also])
     found: dict[str, dict[str, Selection]] = {}
     for cell in cells:
         folder = cell_folder(out, task=cell.task, method=cell.method, seed=cell.seed, identity=cell.identity)
-        wanted = [*CHEAP, *kept_names(folder)] if asked is None else asked
+        wanted = [*dict.fromkeys([*([*CHEAP, *kept_names(folder)] if asked is None else asked), *also])]
         try:
             scores = stored_scores(folder, wanted)
         except ValueError as error:

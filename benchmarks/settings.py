@@ -226,6 +226,10 @@ class CellSettings(Settings):
             mode="json",
             exclude={"rules": {"tasks", "seeds"}, "adaptation": {"label", "source"}, "images": True, "features": True},
         )
+        if self.adaptation.classifier is not None:  # nothing is trained in steps
+            del settings["training"]
+            for name in ("steps", "checkpoints", "batch_statistics"):
+                del settings["rules"][name]
         for part, later in LATER.items():
             kept = settings[part] if part else settings
             for name, default in later.items():

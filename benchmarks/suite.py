@@ -153,7 +153,8 @@ class Suite(Settings):
 
     def protocol_id(self, protocol: str) -> str:
         """``digits/small/inductive``: suite, protocol, and which target rows are scored."""
-        scored = self.protocols[protocol].scored
+        rules = self.protocols[protocol]
+        scored = "tuned" if rules.tuned == "target" else rules.scored
         return f"{self.name}/{protocol}" + ("" if protocol == scored else f"/{scored}")
 
     def cell(
@@ -176,8 +177,21 @@ class Suite(Settings):
         if row.optimizer is not None and not frozen:
             training = training.model_copy(update={"optimizer": row.optimizer})
         if frozen:
-            row = row.model_copy(update={"settings": {**row.settings, **row.frozen}})
             steps = steps or self.frozen.steps
+        rules = self.protocols[protocol]
+        if rules.tuned == "target" and row.classifier is None:
+            raise SuiteError(
+                f"{self.name}/{protocol} searches the settings of classical rows by target labels; {method!r} is none. "
+                "Run it under another protocol."
+            )
+        row = row.model_copy(  # what is taken up elsewhere, or does not count here, is no part of a cell's identity
+            update={
+                "settings": {**row.settings, **row.frozen} if frozen else row.settings,
+                "frozen": {},
+                "optimizer": None,
+                "grid": row.grid if rules.tuned == "target" else {},
+            }
+        )
         wanted = {"steps": steps, "checkpoints": checkpoints}
         network = self.tasks[task]
         if backbone is not None:
@@ -190,7 +204,7 @@ class Suite(Settings):
             seed=seed,
             dataset=self.dataset,
             size=_side(backbone) if backbone is not None else EXTRACTORS[network.network].side,
-            rules=self.protocols[protocol].model_copy(update={k: v for k, v in wanted.items() if v is not None}),
+            rules=rules.model_copy(update={k: v for k, v in wanted.items() if v is not None}),
             network=network,
             adaptation=row,
             training=training,
@@ -310,8 +324,8 @@ def _check_names(path: Path, suite: Suite) -> None:
     need("data set", suite.dataset, [*DATASETS, *DESCRIBED])
     need("protocol", suite.protocol, suite.protocols)
     for task, settings in suite.tasks.items():
-        if task.count("->") != 1:
-            raise SuiteError(f"{path}: a task is written 'source->target'; got {task!r}.")
+        if task.count("->") != 1 or len(set(task.split("->"))) < 2:
+            raise SuiteError(f"{path}: a task is two domains, written 'source->target'; got {task!r}.")
         if suite.backbone is None:
             need("network", settings.network, EXTRACTORS)
         for domain in task.split("->"):

@@ -6,6 +6,7 @@ they look is the business of :mod:`.render` and :mod:`.plots`.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -183,7 +184,7 @@ def _block(
     rows = []
     for method, own in by_method.items():
         quotes = tuple(
-            _quote(row, tasks, cells[0].protocol, footnotes)
+            _quote(row, tasks, cells[0], footnotes)
             for row in published
             if row.method == method and any(task in row.values for task in tasks)
         )
@@ -220,7 +221,7 @@ def _baselines(cells: Mapping[str, list[Cell]]) -> dict[str, str]:
     return found
 
 
-def _quote(row: Published, tasks: tuple[str, ...], protocol: str, footnotes: list[str]) -> Quote:
+def _quote(row: Published, tasks: tuple[str, ...], cell: Cell, footnotes: list[str]) -> Quote:
     text = row.describe()
     if text not in footnotes:
         footnotes.append(text)
@@ -228,7 +229,18 @@ def _quote(row: Published, tasks: tuple[str, ...], protocol: str, footnotes: lis
     average = row.average(tasks)
     if average is not None and len(tasks) > 1:
         values[AVERAGE] = average
-    return Quote(row, values, footnotes.index(text) + 1, row.protocol == protocol)
+    return Quote(row, values, footnotes.index(text) + 1, row.protocol == cell.protocol and _same_network(row, cell))
+
+
+def _same_network(row: Published, cell: Cell) -> bool:
+    """Whether a published row's network is the cell's; always where a suite has networks or features of its own."""
+    if cell.settings.get("backbone") is None or cell.track == "features":
+        return True
+    theirs, _, view = row.network.partition(",")
+    ours = cell.network.split("/")[-1]
+    same = re.sub("[^a-z0-9]", "", theirs.lower()) == re.sub("[^a-z0-9]", "", ours.lower())
+    crops = bool(cell.settings["backbone"].get("ten_crops"))
+    return same and cell.track == "end-to-end" and ("ten crops" in view) == crops
 
 
 class _Score(NamedTuple):

@@ -262,7 +262,8 @@ def _ready(name: str, settings: FolderSettings, domain: str, data: Path | None, 
     found = open_prepared(name, settings, domain, cache=cache)
     if found is None:
         todo = (
-            f"Run `landbridge data prepare {name} --data DIR` first, DIR being the folder that holds the photographs."
+            f"Run `landbridge data prepare {name} --data DIR` first (for a suite file of yours, its path instead of "
+            f"{name}), DIR being the folder that holds the photographs."
         )
         raise DataError(folder / f"{domain}.npy", f"the prepared images of domain {domain!r}", "none", todo)
     return found

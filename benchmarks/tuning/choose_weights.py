@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from landbridge.benchmarks.cell import Job, cell_identity, load_cell_data, run_cell
+from landbridge.benchmarks.normalisation import with_normalisation
 from landbridge.benchmarks.suite import choose_backbone, read_suite
 from landbridge.benchmarks.workers import run_jobs
 
@@ -56,6 +57,9 @@ def main() -> None:
     backbone, file = choose_backbone(
         suite, name=asked.backbone, weights=asked.backbone_weights, normalise=asked.normalise, frozen=asked.frozen
     )
+    if backbone is not None and isinstance(file, Path) and asked.normalise is None:
+        backbone, sentence = with_normalisation(suite, backbone, file, asked.data)
+        print(sentence)
     with tempfile.TemporaryDirectory() as out:
         jobs = []
         for weight in weights:
