@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= data
+WEIGHTS ?= pretrained
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -9,12 +10,12 @@ RUNS := $(VENV)/.installed
 TESTS := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help bench digits digits-full speed test lint clean
+.PHONY: help bench digits digits-full photos surf speed test lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
-	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  DATA=$(DATA) (folder of real data sets)  ARGS= (more options)"
+	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  DATA=$(DATA) (folder of real data sets)  WEIGHTS=$(WEIGHTS)  ARGS= (more options)"
 
 bench: $(RUNS)  ## the embedded table: three tasks on real digits, no download, about ten minutes on two cores
 	$(BIN)/landbridge bench optdigits --out runs/optdigits $(ARGS)
@@ -25,10 +26,21 @@ digits: $(RUNS)  ## MNIST <-> USPS, the small protocol, three seeds; DATA=folder
 digits-full: $(RUNS)  ## every digits task, the full protocol, one seed; DATA=folder
 	$(BIN)/landbridge bench digits --protocol full --seeds 1 --data '$(DATA)' --out runs/digits-full $(ARGS)
 
+photos: $(RUNS)  ## Office-Caltech10 on frozen SqueezeNet features, 12 tasks, three seeds; DATA=folder WEIGHTS=file
+	$(BIN)/landbridge data prepare office-caltech10 --data '$(DATA)'
+	$(BIN)/landbridge bench office-caltech10 --frozen --backbone squeezenet1_0 --weights '$(WEIGHTS)' --out runs/office-caltech10 $(ARGS)
+
+surf: $(RUNS)  ## the classical methods on SURF features, both published protocols and the one tuned as published; DATA=folder
+	$(BIN)/landbridge bench office-caltech10-surf --data '$(DATA)' --out runs/surf $(ARGS)
+	$(BIN)/landbridge bench office-caltech10-surf --protocol twenty --data '$(DATA)' --out runs/surf $(ARGS)
+	$(BIN)/landbridge bench office-caltech10-surf --protocol published-tuning --data '$(DATA)' --out runs/surf $(ARGS)
+
 speed: $(RUNS)  ## what a loss and a training step cost over the plain way of writing them
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/losses.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/fit_overhead.py
 	$(BIN)/python benchmarks/speed/fit_overhead.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/alignment_share.py --plain
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/cell_overhead.py
 
 test: $(TESTS)  ## the test suite and the examples of all docstrings
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest $(ARGS)
