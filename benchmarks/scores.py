@@ -164,6 +164,7 @@ def read_outputs(path: Path, *, features: bool = True) -> Outputs:
         with np.load(path, allow_pickle=False) as file:
             names = set(file.files)
             accuracy = None
+            adapted_to = "target_train" if any(name.startswith("target_train/") for name in names) else "target_eval"
             if {"source_holdout/predictions", "source_holdout/all_labels"} <= names:
                 hits = file["source_holdout/predictions"] == file["source_holdout/all_labels"]
                 accuracy = float(hits.mean())
@@ -173,7 +174,7 @@ def read_outputs(path: Path, *, features: bool = True) -> Outputs:
                 if "source_holdout/logits" in names
                 else None,
                 # rows that are adapted to and scored are stored once
-                target=_stored(file, "target_train" if "target_train/logits" in names else "target_eval", features),
+                target=_stored(file, adapted_to, features),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(_broken(path, error)) from error

@@ -147,9 +147,11 @@ def test_gains_of_classical_rows_are_explained():
 
 
 def test_settings_that_were_searched_by_target_labels_are_said():
-    tuned = summarise(pairs(settings={"rules": {"tuned": "target"}}))
-    assert the_note(tuned, "Settings were searched by target labels")
-    assert silent(summarise(pairs(settings={"rules": {"tuned": "none"}})), "Settings were")
+    grid = {"grid": {"reg": [1.0, 10.0]}}
+    tuned = summarise(pairs(settings={"rules": {"tuned": "target"}, "adaptation": grid}))
+    assert "dann" in the_note(tuned, "Settings were searched by target labels")
+    assert silent(summarise(pairs(settings={"rules": {"tuned": "none"}, "adaptation": grid})), "Settings were")
+    assert silent(summarise(pairs(settings={"rules": {"tuned": "target"}})), "Settings were")  # a row without a grid
 
 
 @pytest.mark.parametrize("name", ["oracle", "Target rows scored", "time", "rank"])

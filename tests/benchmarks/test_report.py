@@ -61,7 +61,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(data for inside, data in self.texts if inside not in ("script", "style")).split())
 
 
-def chosen_first(out, cells, names=None):
+def chosen_first(out, cells, names=None, *, also=()):
     """A validator's choice without its cost: always the first checkpoint."""
     return {
         c.identity: {"information-maximisation": Selection(c.checkpoints[0].step, c.checkpoints[0].target_eval)}
@@ -76,7 +76,7 @@ def fast(monkeypatch):
 
 @pytest.fixture
 def unscored(monkeypatch):
-    monkeypatch.setattr(selection, "selections", lambda out, cells, names=None: {})
+    monkeypatch.setattr(selection, "selections", lambda out, cells, names=None, *, also=(): {})
 
 
 def written(tmp_path, out=None, **options):

@@ -57,7 +57,7 @@ def made(tmp_path_factory):
         return write_report(folder / "runs", folder / "page.html"), cells
 
 
-def upside_down(out, cells, names=None):
+def upside_down(out, cells, names=None, *, also=()):
     """A made-up choice that turns the order of the methods round, so that sorting by it shows."""
     return {
         c.identity: {"information-maximisation": Selection(c.checkpoints[0].step, SCORES["chosen"](c))} for c in cells

@@ -278,6 +278,17 @@ def test_outputs_without_an_array_are_named(folder):
         score_cell(folder)
 
 
+def test_rows_adapted_to_and_scored_are_stored_once(folder):
+    arrays = step_arrays(made_outputs(0))
+    np.savez(folder / "outputs" / "step-000200.npz", **arrays)
+    apart = score_cell(folder, ["entropy"])
+    (folder / "validators.json").unlink()
+    once = {name.replace("target_train/", "target_eval/"): value for name, value in arrays.items()
+            if not name.startswith("target_eval/")}  # fmt: skip
+    np.savez(folder / "outputs" / "step-000200.npz", **once)
+    assert score_cell(folder, ["entropy"]) == apart
+
+
 def test_unknown_validators_meet_the_nearest(folder):
     with pytest.raises(ValueError, match="unknown validator 'entropie'; did you mean 'entropy'"):
         score_cell(folder, ["entropie"])

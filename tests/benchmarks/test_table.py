@@ -231,9 +231,34 @@ def test_many_missing_cells_are_counted():
 
 def test_rows_trained_by_different_rules_are_named():
     ways = [made_cell(method=m, settings={"rules": {"steps": n}}) for m, n in (("dann", 600), ("source-only", 10))]
-    assert any("different rules (steps or others), not comparable: " in note for note in summarise(ways).notes)
+    assert any(
+        "different rules or networks (steps, weights, pixels or others), not comparable: " in note
+        for note in summarise(ways).notes
+    )
     same = [made_cell(method=m, settings={"rules": {"steps": 600}}) for m in ("dann", "source-only")]
     assert not any("different rules" in note for note in summarise(same).notes)
+    for name, two in (("backbone", ({"normalise": "caffe"}, {"normalise": "imagenet"})), ("size", (32, 64))):
+        pair = zip(("dann", "source-only"), two, strict=True)
+        cells = [made_cell(method=m, settings={"rules": {"steps": 600}, name: value}) for m, value in pair]
+        assert any("different rules" in note for note in summarise(cells).notes)
+
+
+@pytest.mark.parametrize(
+    ("network", "track", "theirs", "ten_crops", "same"),
+    [
+        ("resnet50", "end-to-end", "ResNet-50", False, True),
+        ("timm/resnet50", "end-to-end", "ResNet-50", False, True),
+        ("resnet50", "frozen", "ResNet-50", False, False),
+        ("squeezenet1_0", "end-to-end", "ResNet-50", False, False),
+        ("resnet50", "end-to-end", "ResNet-50, ten crops", False, False),
+        ("resnet50", "end-to-end", "ResNet-50, ten crops", True, True),
+    ],
+)
+def test_a_published_row_of_another_network_or_view_is_marked(network, track, theirs, ten_crops, same):
+    cell = made_cell(network=network, track=track, settings={"backbone": {"ten_crops": ten_crops}})
+    table = summarise([cell], published=[made_published(network=theirs)])
+    (row,) = table.blocks[0].rows
+    assert row.quotes[0].same_protocol is same
 
 
 def differences(cells, method, task, baseline="source-only"):
