@@ -54,7 +54,7 @@ def guess(name: str, file: Path, images: Tensor, otherwise: str = "imagenet") ->
     """
     classifier = _classifier(name, file)
     if classifier is None:
-        return otherwise, f"{file.name} has no classifier to tell by; images are normalised as {otherwise}"
+        return otherwise, f"{file.name} has no classifier of {name} to tell by; images are normalised as {otherwise}"
     spreads = spread_of_logits(classifier, images)
     far = {word: abs(math.log(max(spread, 1e-30) / USUAL)) for word, spread in spreads.items()}
     found = min(far, key=lambda word: far[word])

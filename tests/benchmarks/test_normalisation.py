@@ -67,10 +67,16 @@ def test_where_nothing_tells_it_is_imagenet_and_that_is_said(images: Tensor, tmp
     file = tmp_path / "bare.safetensors"
     save_file({name: value for name, value in state.items() if not name.startswith("classifier")}, file)
     assert guess("squeezenet1_0", file, images) == (
-        "imagenet", "bare.safetensors has no classifier to tell by; images are normalised as imagenet",
+        "imagenet", "bare.safetensors has no classifier of squeezenet1_0 to tell by; images are normalised as imagenet",
     )  # fmt: skip
     silent = {name: torch.zeros_like(value) for name, value in state.items()}
     save_file(silent, file)
     found, sentence = guess("squeezenet1_0", file, images)
     assert found == "imagenet"
     assert "do not tell" in sentence
+
+
+def test_a_suite_s_own_word_stands_where_nothing_tells(images: Tensor, tmp_path: Path) -> None:
+    file = tmp_path / "bare.safetensors"
+    save_file({"features.0.weight": torch.zeros(1)}, file)
+    assert guess("squeezenet1_0", file, images, "caffe")[0] == "caffe"
