@@ -37,7 +37,7 @@ from .results import SCHEMA, Cell, Checkpoint, cell_folder, write_result
 from .selection import score_cell
 from .settings import CellSettings
 
-__all__ = ["Job", "cell_identity", "load_cell_data", "run_cell"]
+__all__ = ["Job", "cell_identity", "forget_data", "load_cell_data", "run_cell"]
 
 KEPT_ROWS = 1000  # of each split at each checkpoint, for label-free validators
 
@@ -115,6 +115,11 @@ def load_cell_data(
             del _LOADED[old]
         _LOADED[key] = loaded
     return _LOADED[key]
+
+
+def forget_data() -> None:
+    """Read the data of cells anew: photographs may have been prepared again."""
+    _LOADED.clear()
 
 
 def _load(settings: CellSettings, data: Path | None, repeat: int) -> TaskData:

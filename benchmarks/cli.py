@@ -159,6 +159,7 @@ def bench(
 
 def _prepare_what_changed(suite: Suite, tasks: list[str], data: Path) -> None:
     """Decode photographs that are new or changed since they were prepared; nothing if they are not under ``data``."""
+    from .cell import forget_data
     from .datasets.folders import holds
     from .datasets.prepare import prepare
 
@@ -167,6 +168,7 @@ def _prepare_what_changed(suite: Suite, tasks: list[str], data: Path) -> None:
     domains = [domain for domain in suite.images.domain_names() if domain in needed]
     if all(holds(suite.images, data, domain) for domain in domains):
         prepare(suite.name, suite.images, domains, data, say=errors.print)
+        forget_data()
 
 
 def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Failure]:

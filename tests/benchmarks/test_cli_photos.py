@@ -16,6 +16,8 @@ from tiny_suite import Ran, tiny_file
 
 from landbridge.benchmarks import plots, runner
 from landbridge.benchmarks.results import cell_folder, read_cells, write_result
+from landbridge.benchmarks.settings import BackboneSettings
+from landbridge.benchmarks.suite import read_suite
 
 SUITE = """
 name = "things"
@@ -69,6 +71,9 @@ def test_frozen_photographs_from_folder_to_report(landbridge: Command, photos: P
     assert ranked.code == 0, ranked.err
     assert "information-maximisation" in ranked.out
     assert "n/a" in ranked.out  # there is no source hold-out in a transductive protocol
+    costly = landbridge("table", out, "--validator", "class-clustering")  # computed when asked for
+    assert "chosen:class-clustering" in costly.out
+    assert "chosen:class-clustering" in (out / "table.csv").read_text()
     page = tmp_path / "page.html"
     assert landbridge("report", out, "-o", page).code == 0
     assert "shop" in page.read_text(encoding="utf-8")
@@ -133,6 +138,7 @@ def test_a_suite_with_a_task_of_no_domain_or_an_unknown_key(landbridge: Command,
     path = tmp_path / "wrong.toml"
     for text, says in (
         (SUITE + '[tasks."shop->fone"]\n', "did you mean 'phone'"),
+        (SUITE + '[tasks."shop->shop"]\n', "a task is two domains"),
         (SUITE.replace("side = 40", "sied = 40"), "[images] unknown key 'sied'; did you mean 'side'"),
         (SUITE.replace("[images]", "[imagse]"), "images"),
         (SUITE.replace('name = "resnet18"', 'name = "resnte18"'), "resnet18"),
@@ -175,3 +181,45 @@ def test_classical_rows_and_deep_ones_share_a_table(landbridge: Command, tmp_pat
         ("features", "svm"), ("features", "coral-svm"), ("features", "dann"),
     }  # fmt: skip
     assert landbridge("report", tmp_path / "out", "-o", tmp_path / "page.html").code == 0
+
+
+def test_photographs_that_changed_are_noticed(landbridge: Command, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", domains={"shop": 4, "phone": 4}, classes=THREE_CLASSES, side=40)
+    out = ("--out", tmp_path / "out", "--methods", "source-only", "--steps", "2", "--checkpoints", "1", "--frozen")
+    command = ("bench", tmp_path / "things.toml", "--data", photos, *out, *ONE)
+    assert landbridge(*command).code == 0
+    assert "0 cells to run" in landbridge(*command).err
+    moved = next((photos / "phone" / THREE_CLASSES[0]).iterdir())
+    moved.rename(photos / "phone" / THREE_CLASSES[1] / "moved.jpg")
+    status = landbridge("data", tmp_path / "things.toml", "--data", photos)
+    assert "changed since they were prepared" in status.out
+    again = landbridge(*command)
+    assert again.code == 0, again.err
+    assert "1 cells to run" in again.err
+    assert len({cell.identity for cell in read_cells(tmp_path / "out")}) == 2
+
+
+def test_a_protocol_tuned_on_target_labels_takes_classical_rows_alone(landbridge: Command, tmp_path: Path) -> None:
+    said = landbridge(
+        "bench", "office-caltech10-surf", "--protocol", "published-tuning", "--methods", "dann", "--data", tmp_path
+    )
+    assert said.code == 2
+    assert "searches the settings of classical rows by target labels" in said.err
+
+
+def test_what_does_not_count_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    suite = read_suite("office-caltech10")
+    end, frozen = (
+        suite.cell("transductive", "amazon->dslr", "dann", 0, backbone=BackboneSettings(name="resnet18", frozen=way))
+        for way in (False, True)
+    )
+    assert end.adaptation.settings["weight"] == 1.0
+    assert frozen.adaptation.settings["weight"] == 0.1
+    assert not end.adaptation.frozen
+    assert not frozen.adaptation.frozen
+    surf = read_suite("office-caltech10-surf")
+    row = "otda-sinkhorn-1nn"
+    assert not surf.cell("all", "amazon->dslr", row, 0).adaptation.grid
+    assert surf.cell("published-tuning", "amazon->dslr", row, 0).adaptation.grid
+    cell = surf.cell("all", "amazon->dslr", row, 0)
+    assert cell.identity("d", "v") == surf.cell("all", "amazon->dslr", row, 0, 7, 3).identity("d", "v")
