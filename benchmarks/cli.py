@@ -122,7 +122,8 @@ def bench(
         from .normalisation import with_normalisation
 
         network, sentence = with_normalisation(chosen, network, source, data)
-        errors.print(sentence)
+        if sentence:
+            errors.print(sentence)
     with runner.exclusive(out):
         found = runner.plan(
             chosen,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..shared.backbones import find_backbone
+from ..shared.backbones import IMAGENET, find_backbone, read_weights
 from ..shared.normalise import CaffeNormalise, Normalise
 from .datasets.prepare import open_prepared, prepare
 from .settings import BackboneSettings
@@ -24,7 +24,6 @@ __all__ = ["guess", "spread_of_logits", "with_normalisation"]
 IMAGES = 32
 USUAL = 3.0  # standard deviation of a photograph's logits over the classes, of a network trained by cross-entropy
 CLEAR = 3.0  # how many times nearer to it, as a ratio, the better guess has to be
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def spread_of_logits(classifier: nn.Module, images: Tensor) -> dict[str, float]:
@@ -37,7 +36,7 @@ def spread_of_logits(classifier: nn.Module, images: Tensor) -> dict[str, float]:
         classifier: images -> logits (n, k).
         images: (n, 3, h, w), 0..255, of the side that the network sees.
     """
-    layers = {"imagenet": Normalise(MEAN, STD), "caffe": CaffeNormalise()}
+    layers = {"imagenet": Normalise(*IMAGENET), "caffe": CaffeNormalise()}
     classifier.eval()
     with torch.no_grad():
         return {name: float(classifier(layer(images)).float().std(1).mean()) for name, layer in layers.items()}
@@ -66,12 +65,11 @@ def guess(name: str, file: Path, images: Tensor, otherwise: str = "imagenet") ->
 
 def _classifier(name: str, file: Path) -> nn.Module | None:
     """The whole network with its classifier; None where the file has none, or it is not torchvision's."""
-    from safetensors.torch import load_file
     from torchvision.models import get_model
 
     if name.startswith("timm/"):
         return None
-    state = load_file(file)
+    state = read_weights(name, file)
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = get_model(name, weights=None)
     try:
@@ -86,18 +84,23 @@ def with_normalisation(
 ) -> tuple[BackboneSettings, str]:
     """A backbone's settings with the normalisation guessed on images of the suite's first domain, and a sentence.
 
+    Without images yet the settings are as they were, and the sentence is empty.
+
     Args:
         suite: of photographs.
         backbone: its settings; where the normalisation was not told.
         weights: the file.
         data: the data folder; the domain is prepared if it is not yet.
+
+    Raises:
+        ValueError: if the file cannot be read.
     """
     assert suite.images is not None
     domain = suite.images.domain_names()[0]
     prepared = open_prepared(suite.name, suite.images, domain)
     if prepared is None:
         if data is None:
-            return backbone, "images are not prepared"  # what loads them says what to do
+            return backbone, ""  # what loads them says what to do
         prepared = prepare(suite.name, suite.images, [domain], data)[domain]
     rows = np.unique(np.linspace(0, len(prepared.labels) - 1, IMAGES).round().astype(np.int64))
     side = backbone.side or find_backbone(backbone.name).side

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..shared.checks import check_features, full_precision
 from ..shared.method import Method, Source, Target
 from .kernels import DistanceKernel, GaussianKernel, MultiGaussianKernel
-from .mmd import Estimator, _check_estimator, _check_kernel, _least, _of_gram
+from .mmd import Estimator, _check_estimator, _check_kernel, _least, _of_gram, _of_pairs, _over_pairs
 
 __all__ = ["JAN", "joint_mmd2"]
 
@@ -82,7 +82,7 @@ def _joint_mmd2(kernels: Sequence[DistanceKernel], estimator: Estimator, *layers
     xs, ys = layers[: len(kernels)], layers[len(kernels) :]
     if estimator == "linear":
         pairs = _product([_of_pairs(x, y, kernel) for x, y, kernel in zip(xs, ys, kernels, strict=True)])  # (4, m)
-        return (pairs[0] + pairs[1] - pairs[2] - pairs[3]).mean()
+        return _over_pairs(pairs)
     grams = [kernel.gram(torch.cat([x, y])) for x, y, kernel in zip(xs, ys, kernels, strict=True)]
     return _of_gram(_product(grams), xs[0].shape[0], estimator)  # of (n_s+n_t, n_s+n_t)
 
@@ -92,14 +92,6 @@ def _product(factors: Sequence[Tensor]) -> Tensor:
     for factor in factors[1:]:
         product = product * factor
     return product
-
-
-def _of_pairs(x: Tensor, y: Tensor, kernel: DistanceKernel) -> Tensor:
-    """One layer's kernel of the pairs that the linear-time estimate reads: within x, within y, and twice across."""
-    used = min(x.shape[0], y.shape[0]) // 2 * 2
-    x1, x2, y1, y2 = x[:used:2], x[1:used:2], y[:used:2], y[1:used:2]  # (m, d) each
-    squared = torch.stack([x1 - x2, y1 - y2, x1 - y2, x2 - y1]).square().sum(2)  # (4, m)
-    return kernel.of_distances(squared, kernel.choose_bandwidth(squared))
 
 
 class JAN(Method):

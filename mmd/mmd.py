@@ -68,7 +68,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: DistanceKernel, estimator: Estimator = "b
 @full_precision
 def _mmd2(x: Tensor, y: Tensor, kernel: DistanceKernel, estimator: Estimator) -> Tensor:
     if estimator == "linear":
-        return _linear_time(x, y, kernel)
+        return _over_pairs(_of_pairs(x, y, kernel))
     return _of_gram(kernel.gram(torch.cat([x, y])), x.shape[0], estimator)
 
 
@@ -84,13 +84,17 @@ def _of_gram(gram: Tensor, n_s: int, estimator: Estimator) -> Tensor:
     return source + target - 2 * gram[:n_s, n_s:].mean()
 
 
-def _linear_time(x: Tensor, y: Tensor, kernel: DistanceKernel) -> Tensor:
+def _of_pairs(x: Tensor, y: Tensor, kernel: DistanceKernel) -> Tensor:
+    """The kernel of the pairs that the linear-time estimate reads: within x, within y, and twice across, (4, m)."""
     used = min(x.shape[0], y.shape[0]) // 2 * 2
     x1, x2, y1, y2 = x[:used:2], x[1:used:2], y[:used:2], y[1:used:2]  # (m, d) each
     squared = torch.stack([x1 - x2, y1 - y2, x1 - y2, x2 - y1]).square().sum(2)  # (4, m)
-    within_x, within_y, across_1, across_2 = kernel.of_distances(squared, kernel.choose_bandwidth(squared))
-    each: Tensor = within_x + within_y - across_1 - across_2
-    return each.mean()
+    return kernel.of_distances(squared, kernel.choose_bandwidth(squared))
+
+
+def _over_pairs(pairs: Tensor) -> Tensor:
+    """The linear-time estimate from :func:`_of_pairs`."""
+    return (pairs[0] + pairs[1] - pairs[2] - pairs[3]).mean()
 
 
 def mean_distance(source: Tensor, target: Tensor) -> Tensor:

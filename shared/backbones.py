@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .names import nearest
 from .normalise import CaffeNormalise, Normalise
 
-__all__ = ["BACKBONES", "Backbone", "create_backbone", "find_backbone", "weights_digest"]
+__all__ = ["BACKBONES", "Backbone", "create_backbone", "find_backbone", "read_weights", "weights_digest"]
 
 TIMM = "timm/"
 PRETRAINED = "IMAGENET1K_V1"  # torchvision's first weights of a network: those that the published tables start from
@@ -111,7 +111,7 @@ def create_backbone(name: str, *, weights: Path | str = "pretrained", normalise:
     if weights == "pretrained":
         _load(network, name, _pretrained(name), "pretrained")
     elif weights != "none":
-        _load(network, name, _read(name, Path(weights)), str(weights))
+        _load(network, name, read_weights(name, Path(weights)), str(weights))
     return nn.Sequential(OrderedDict(normalise=first, network=network))
 
 
@@ -222,8 +222,16 @@ def _keys_of_classifier(name: str) -> frozenset[str]:
         return frozenset(_network(name, cut=False).state_dict()) - frozenset(_network(name).state_dict())
 
 
-def _read(name: str, path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file: nothing in it is run."""
+def read_weights(name: str, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: nothing in it is run.
+
+    Args:
+        name: of the backbone that they are for, for the message.
+        path: the file.
+
+    Raises:
+        ValueError: if it cannot be read, or is not whole.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

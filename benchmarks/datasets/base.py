@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
 if TYPE_CHECKING:  # it needs torch, and the processes that decode photographs start without
     from ...shared.batches import Rows
 
-__all__ = ["DataError", "Split", "Status", "TaskData", "checksum", "draw_rows", "hash_order", "hold_out"]
+__all__ = ["Classes", "DataError", "Split", "Status", "TaskData", "checksum", "draw_rows", "hash_order", "hold_out"]
+
+
+def _differ(classes: Any) -> Any:
+    if isinstance(classes, tuple) and (len(classes) < 2 or len(set(classes)) < len(classes)):
+        raise ValueError(f"two class names or more are needed, each once; got {', '.join(classes) or 'none'}")
+    return classes
+
+
+# how many classes a suite file says there are, or their names
+Classes = Annotated[Annotated[int, Field(ge=2)] | tuple[str, ...] | None, AfterValidator(_differ)]
 
 
 class Split(NamedTuple):

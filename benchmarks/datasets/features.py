@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...shared.names import nearest
-from .base import DataError, Split, Status, TaskData, draw_rows, hash_order, hold_out
+from .base import Classes, DataError, Split, Status, TaskData, draw_rows, hash_order, hold_out
 
 __all__ = ["SUFFIXES", "FeatureSettings", "load_features", "status"]
 
@@ -62,18 +62,11 @@ class FeatureSettings(BaseModel):
     folder: str = "."
     features: Annotated[str, Field(min_length=1)] = "fts"
     labels: Annotated[str, Field(min_length=1)] = "labels"
-    classes: Annotated[int, Field(ge=2)] | tuple[str, ...] | None = None
+    classes: Classes = None
     counts: dict[str, Annotated[int, Field(ge=1)]] = {}
     row_norm: Literal["none", "l1", "l2"] = "none"
     standardise: Literal["none", "per_domain", "source", "joint"] = "none"
     scored_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-
-    @field_validator("classes")
-    @classmethod
-    def _classes_differ(cls, classes: Any) -> Any:
-        if isinstance(classes, tuple) and (len(classes) < 2 or len(set(classes)) < len(classes)):
-            raise ValueError(f"two class names or more are needed, each once; got {', '.join(classes) or 'none'}")
-        return classes
 
     @model_validator(mode="after")
     def _names_fit(self) -> FeatureSettings:

@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...shared.names import nearest
-from .base import DataError
+from .base import Classes, DataError
 
 __all__ = ["SUFFIXES", "FolderSettings", "Listing", "holds", "scan", "scan_all"]
 
@@ -56,16 +56,9 @@ class FolderSettings(BaseModel):
     folder: Places = "."
     domains: dict[str, Places] = {}
     lists: dict[str, Places] = {}
-    classes: Annotated[int, Field(ge=2)] | tuple[str, ...] | None = None
+    classes: Classes = None
     counts: dict[str, Annotated[int, Field(ge=1)]] = {}
     side: Annotated[int, Field(ge=8, le=4096)] = 256
-
-    @field_validator("classes")
-    @classmethod
-    def _classes_differ(cls, classes: Any) -> Any:
-        if isinstance(classes, tuple) and (len(classes) < 2 or len(set(classes)) < len(classes)):
-            raise ValueError(f"two class names or more are needed, each once; got {', '.join(classes) or 'none'}")
-        return classes
 
     @model_validator(mode="after")
     def _domains_are_named(self) -> FolderSettings:

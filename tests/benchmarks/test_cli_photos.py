@@ -116,6 +116,7 @@ def test_weights_are_part_of_what_a_cell_is(landbridge: Command, photos: Path, t
 def test_mistakes_are_sentences(landbridge: Command, photos: Path, tmp_path: Path) -> None:
     other = tmp_path / "squeeze.safetensors"
     save_file(torchvision.models.squeezenet1_0(weights=None).state_dict(), other)
+    (tmp_path / "cut.safetensors").write_bytes(other.read_bytes()[:1000])
     things = ("bench", tmp_path / "things.toml", "--data", photos, "--out", tmp_path / "out", *ONE)
     mistakes = {
         ("bench", tmp_path / "things.toml", "--out", tmp_path / "out", *ONE): "data prepare",  # before they are
@@ -123,6 +124,7 @@ def test_mistakes_are_sentences(landbridge: Command, photos: Path, tmp_path: Pat
         (*things, "--backbone", "resnet81"): "resnet18",
         (*things, "--weights", tmp_path / "none.safetensors"): "none.safetensors",
         (*things, "--weights", other): "squeezenet1_0",
+        (*things, "--backbone", "squeezenet1_0", "--weights", tmp_path / "cut.safetensors"): "cannot read the weights",
         (*things, "--normalise", "coffee"): "caffe",
         (*things, "--side", "64"): "40 pixels",
         (*things, "--validator", "entrpy"): "entropy",

@@ -10,8 +10,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
-from landbridge.benchmarks.normalisation import MEAN, STD, guess, spread_of_logits
+from landbridge.benchmarks.normalisation import guess, spread_of_logits
+from landbridge.shared.backbones import IMAGENET
 
+MEAN, STD = IMAGENET
 CAFFE = torch.tensor([123.0, 117.0, 104.0])  # of red, green, blue
 
 
