@@ -18,6 +18,7 @@ from landbridge.benchmarks.results import Cell, read_cells
 from landbridge.shared.batches import Samples
 from landbridge.shared.checkpoint import CheckpointError
 from landbridge.shared.evaluate import forward_all
+from landbridge.shared.validators import VALIDATORS
 
 cells: Any = importlib.import_module("landbridge.benchmarks.cell")
 training: Any = importlib.import_module("landbridge.shared.fit")
@@ -378,3 +379,17 @@ def test_every_field_of_a_cell_comes_back_from_its_file(tmp_path: Path) -> None:
     result: Cell = run_cell(tiny_job(tmp_path))
     (read,) = read_cells(tmp_path)
     assert read == result
+
+
+def test_dropped_outputs_leave_the_scores_of_all_validators(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path, keep="scores")
+    run_cell(job)
+    assert not (job.folder / "outputs").exists()
+    kept = (job.folder / "validators.json").read_text()
+    assert all(f'"{name}"' in kept for name in VALIDATORS)
+
+
+def test_what_float16_cannot_hold_is_stored_at_its_largest() -> None:
+    stored_values = cells._half(torch.tensor([[1e6, -1e6, 0.5]]))
+    assert stored_values.dtype == np.float16
+    assert stored_values.tolist() == [[65504.0, -65504.0, 0.5]]

@@ -225,3 +225,16 @@ def test_what_does_not_count_is_no_part_of_a_cell(tmp_path: Path) -> None:
     assert surf.cell("published-tuning", "amazon->dslr", row, 0).adaptation.grid
     cell = surf.cell("all", "amazon->dslr", row, 0)
     assert cell.identity("d", "v") == surf.cell("all", "amazon->dslr", row, 0, 7, 3).identity("d", "v")
+
+
+def test_the_normalisation_is_guessed_only_where_nobody_says(landbridge: Command, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    save_file(torchvision.models.resnet18(weights=None).state_dict(), file)
+    suite = tmp_path / "things.toml"
+    out = ("--out", tmp_path / "out", "--methods", "source-only", "--steps", "2", "--checkpoints", "1", "--frozen")
+    command = ("bench", suite, "--data", photos, "--weights", file, *out, *ONE)
+    assert "--normalise says otherwise" in landbridge(*command).err
+    assert "--normalise says otherwise" not in landbridge(*command, "--normalise", "imagenet").err
+    suite.write_text(SUITE + 'normalise = "caffe"\n')
+    assert "--normalise says otherwise" not in landbridge(*command).err
+    assert "caffe" in {cell.settings["backbone"]["normalise"] for cell in read_cells(tmp_path / "out")}
