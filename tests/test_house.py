@@ -210,7 +210,8 @@ def test_nothing_exported_is_called_like_a_package(file: str) -> None:
     assert not tops & set(public_definitions(file) or [])
 
 
-@pytest.mark.parametrize("file", [f for f in sources(*FAMILIES) if not f.endswith("__init__.py")])
+@pytest.mark.parametrize("file", [f for f in sources(*FAMILIES, "diagnostics") if not f.endswith("__init__.py")]
+)
 def test_every_file_of_a_family_has_its_test_file(file: str) -> None:
     folder, name = file.split("/")
     assert (ROOT / "tests" / folder / f"test_{name}").exists()
@@ -246,7 +247,7 @@ def test_import_landbridge_is_light() -> None:
 
 
 def test_the_core_and_the_families_are_light_but_for_their_estimators() -> None:
-    torch_part = [module_name(file) for file in sources("shared", *FAMILIES) if file not in ESTIMATORS]
+    torch_part = [module_name(file) for file in sources("shared", "diagnostics", *FAMILIES) if file not in ESTIMATORS]
     code = f"import importlib\nfor name in {torch_part!r}: importlib.import_module(name)"
     assert loaded_by(code + "\nimport landbridge.methods; assert landbridge.methods.METHODS") == set()
 

@@ -1,0 +1,127 @@
+"""What the diagnostics accept: arrays, tensors and whatever numpy makes an array of; and what they say of the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..shared.checks import NonFiniteError
+
+__all__ = ["as_class_numbers", "as_class_scores", "as_pair", "as_rows"]
+
+
+def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
+    """Rows of one domain as a floating-point matrix, without a graph, on the device they came on.
+
+    Args:
+        function: the caller, which opens every message.
+        name: of the argument.
+        value: (n, d) or (n, ...), which is flattened; a tensor, an array, or what numpy makes one of. Whole numbers and
+            half precision become float32; float64 stays.
+        least: how many rows it must have.
+
+    Raises:
+        TypeError: for objects, strings or complex numbers.
+        ValueError: for fewer rows or dimensions, no features, or (NonFiniteError) NaN and inf.
+
+    >>> as_rows("f", "source", [[1, 2], [3, 4]]).dtype
+    torch.float32
+    """
+    rows = value.detach() if isinstance(value, Tensor) else _from_array(function, name, np.asarray(value))
+    if rows.is_complex():
+        raise TypeError(f"{function} needs {name} as real numbers; got {rows.dtype}. Pass its real part, or both.")
+    if rows.dtype not in (torch.float32, torch.float64):
+        rows = rows.float()
+    if rows.ndim < 2:
+        raise ValueError(
+            f"{function} needs {name} of shape (rows, features); got {tuple(rows.shape)}. "
+            "For a single feature use .reshape(-1, 1)."
+        )
+    rows = rows.flatten(1)
+    if rows.shape[0] < least or rows.shape[1] == 0:
+        raise ValueError(
+            f"{function} needs at least {least} rows and one feature in {name}; got {tuple(rows.shape)}. "
+            "Pass more samples of this domain."
+        )
+    if not bool(rows.sum().isfinite()):  # cheap; the row is looked for on failure only
+        bad = (~rows.isfinite()).any(1).nonzero()
+        if len(bad):
+            raise NonFiniteError(
+                f"{function} got NaN or inf in {name}: {len(bad)} of {len(rows)} rows, the first is row {int(bad[0])}. "
+                "Drop these rows or fill the gaps."
+            )
+    return rows
+
+
+def as_pair(function: str, source: Any, target: Any, *, least: int = 2) -> tuple[Tensor, Tensor]:
+    """Rows of both domains, (n_s, d) and (n_t, d), in one dtype on one device; see :func:`as_rows`.
+
+    Raises:
+        ValueError: also if the feature sizes or the devices differ.
+    """
+    x, y = as_rows(function, "source", source, least=least), as_rows(function, "target", target, least=least)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"{function} compares features of one size; got source {tuple(x.shape)} and target {tuple(y.shape)}. "
+            "Pass both through the same feature extractor, or keep the columns they share."
+        )
+    if x.device != y.device:
+        raise ValueError(f"{function} needs both domains on one device; got {x.device} and {y.device}.")
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype), y.to(dtype)
+
+
+def as_class_numbers(function: str, name: str, value: Any, rows: int, *, classes: int | None = None) -> NDArray[np.int64]:
+    """Class numbers from 0, (rows,).
+
+    Raises:
+        TypeError: for what is no whole number.
+        ValueError: for another shape, negative numbers, or numbers of ``classes`` and above.
+    """
+    array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+    if array.dtype.kind not in "iub":
+        raise TypeError(
+            f"{function} needs {name} as whole class numbers; got dtype {array.dtype}. Number the classes from 0, for "
+            "example by numpy.unique(labels, return_inverse=True)[1]."
+        )
+    if array.shape != (rows,):
+        raise ValueError(f"{function} needs one entry of {name} a row, shape ({rows},); got {array.shape}.")
+    numbers = array.astype(np.int64)
+    if len(numbers) and (numbers.min() < 0 or (classes is not None and numbers.max() >= classes)):
+        most = "" if classes is None else f" to {classes - 1}"
+        raise ValueError(
+            f"{function} needs {name} as class numbers from 0{most}; got {numbers.min()} to {numbers.max()}."
+        )
+    return numbers
+
+
+def as_class_scores(function: str, name: str, value: Any) -> NDArray[np.float64]:
+    """Logits of a classifier, (n, k) with at least two classes, as float64 on the CPU.
+
+    Raises:
+        TypeError, ValueError: as :func:`as_rows`, or for fewer than two columns.
+    """
+    rows = as_rows(function, name, value, least=1)
+    if rows.shape[1] < 2:
+        raise ValueError(
+            f"{function} needs {name} of shape (rows, classes) with at least 2 classes; got {tuple(rows.shape)}. A "
+            "one-logit head z becomes numpy.stack([0 * z, z], -1)."
+        )
+    return np.asarray(rows.double().cpu().numpy())
+
+
+def _from_array(function: str, name: str, array: NDArray[Any]) -> Tensor:
+    if array.dtype.kind not in "fiubc":
+        raise TypeError(
+            f"{function} needs {name} as numbers; got an array of dtype {array.dtype}. Encode strings and categories "
+            "first, and make ragged rows equally long."
+        )
+    if array.dtype.kind in "ui" and array.dtype.itemsize > 1:
+        array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return torch.from_numpy(np.array(array, order="C"))  # a copy: memory maps and negative strides are fine
