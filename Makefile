@@ -8,9 +8,10 @@ ARGS ?=
 BIN := $(VENV)/bin
 RUNS := $(VENV)/.installed
 TESTS := $(VENV)/.installed-test
+DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help bench digits digits-full photos surf speed test lint clean
+.PHONY: help bench digits digits-full photos surf speed test lint checks docs clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -41,6 +42,8 @@ speed: $(RUNS)  ## what a loss and a training step cost over the plain way of wr
 	$(BIN)/python benchmarks/speed/fit_overhead.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/alignment_share.py --plain
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/cell_overhead.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/plug_in.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/recompilations.py
 
 test: $(TESTS)  ## the test suite and the examples of all docstrings
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest $(ARGS)
@@ -50,8 +53,14 @@ lint: $(TESTS)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+checks: $(TESTS)  ## scikit-learn's own checks of every estimator, one by one
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python tests/estimator_checks.py
+
+docs: $(DOCS)  ## the documentation, into site/: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
 clean:  ## remove what building and testing leave behind; keeps the environment and runs/
-	rm -rf build dist landbridge.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf build dist site landbridge.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
 	find . -path './$(VENV)' -prune -o -path ./runs -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # pip comes last into a new environment: where it is, the environment is whole.
@@ -65,4 +74,8 @@ $(RUNS): pyproject.toml setup.cfg | $(BIN)/pip
 
 $(TESTS): pyproject.toml setup.cfg | $(BIN)/pip
 	$(BIN)/python -m pip install -e '.[test]'
+	touch $(RUNS) $@
+
+$(DOCS): pyproject.toml setup.cfg | $(BIN)/pip
+	$(BIN)/python -m pip install -e '.[docs]'
 	touch $(RUNS) $@

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..shared.certainty import certainty
 from ..shared.checks import check_features, check_finite
-from ..shared.discriminator import DomainDiscriminator, domain_loss
+from ..shared.discriminator import DomainDiscriminator, domain_accuracy, domain_loss
 from ..shared.gradient_reversal import reverse_gradient
 from ..shared.method import Method, Source, Target
 
@@ -110,7 +110,8 @@ class CDAN(Method):
     :class:`RandomMultilinearMap`. The weights of a domain sum to 1: alike in CDAN; in CDAN+E
     (``entropy=True``, :class:`CDANE`) in proportion to :math:`1 + e^{-H(g)}`, so that clear predictions count more.
     The discriminator learns at full strength; the weight with its ramp scales **the reversed gradient alone**, as in
-    :class:`~landbridge.dann.DANN`. Term: ``domain``, 2 log 2 when the domains cannot be told apart.
+    :class:`~landbridge.dann.DANN`. Term: ``domain``, 2 log 2 when the domains cannot be told apart. Watched:
+    ``accuracy``, the discriminator's balanced accuracy on the batch (all rows count alike), 0.5 when they cannot.
 
     How that stands to the paper and to its authors' code:
 
@@ -150,6 +151,7 @@ class CDAN(Method):
 
     needs: ClassVar[frozenset[str]] = frozenset({"source", "logits"})
     weighs: ClassVar[Literal["terms", "inside"]] = "inside"
+    watches: ClassVar[frozenset[str]] = frozenset({"accuracy"})
 
     def __init__(
         self,
@@ -206,10 +208,12 @@ class CDAN(Method):
         seen = map_(features, logits.softmax(1))  # (n_s+n_t, d k or projections)
         judged = self.discriminator(seen)  # (n_s+n_t,)
         n_s = source.features.shape[0]
+        found, missed = judged[:n_s], judged[n_s:]
+        watched = {"accuracy": domain_accuracy(found, missed)}
         if not self.entropy:
-            return {"domain": domain_loss(judged[:n_s], judged[n_s:])}
+            return {"domain": domain_loss(found, missed), **watched}
         weights = certainty(logits)  # (n_s+n_t,)
-        return {"domain": domain_loss(judged[:n_s], judged[n_s:], weights[:n_s], weights[n_s:])}
+        return {"domain": domain_loss(found, missed, weights[:n_s], weights[n_s:]), **watched}
 
 
 class CDANE(CDAN):

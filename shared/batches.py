@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .seeds import generator
+from .tasks import as_labels
 
-__all__ = ["Order", "Rows", "Samples", "as_samples"]
+__all__ = ["Order", "Rows", "Samples", "Sources", "as_samples", "is_several"]
 
 BLOCK = 1 << 28  # bytes moved to a device at a time, so that the host never holds a second copy of a big array
 
@@ -210,8 +211,112 @@ def _fits(samples: Samples, device: torch.device) -> bool:
     return math.prod(samples.shape) * samples.inputs.element_size() < free // 2
 
 
+class Sources:
+    """One labelled source or several, and what of them makes batch number i: as many rows of each, in blocks.
+
+    Args:
+        function: the caller, for the messages.
+        data: ``(inputs, labels)``, or a list of such pairs.
+        device: where batches are wanted.
+        batch_size: rows a batch; of k sources each gives ``batch_size // k``, so that a batch may hold up to k - 1
+            rows fewer than asked for.
+        seed: of the orders. Those of several sources are independent streams: each shuffles and wraps by itself.
+        dtype: what floating-point inputs become.
+        task: what the labels are; see :func:`~landbridge.shared.tasks.as_labels`.
+
+    Attributes:
+        samples: each source's.
+        domain: which source each row of a batch is of, (n_s,), int64: 0, 0, ..., 1, 1, ...; None for a lone pair.
+
+    Raises:
+        TypeError, ValueError: for what :func:`as_samples` refuses, no source at all, sources whose samples differ in
+            shape or dtype, or a batch that does not hold a row of each.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        data: Any,
+        device: torch.device,
+        batch_size: int,
+        *,
+        seed: int,
+        dtype: torch.dtype | None = None,
+        task: str = "classification",
+    ) -> None:
+        several = is_several(data)
+        pairs: list[Any] = data if several else [data]
+        names = [f"source {i}" for i in range(len(pairs))] if len(pairs) > 1 else ["source"]
+        share = batch_size // len(pairs)
+        if share < 1 <= batch_size:
+            raise ValueError(
+                f"{function} needs at least one row of each source in a batch; got batch size {batch_size} and "
+                f"{len(pairs)} sources. Pass batch_size of at least {len(pairs)} for the source."
+            )
+        self.samples = [
+            as_samples(function, name, pair, device, labelled=True, dtype=dtype, task=task)
+            for name, pair in zip(names, pairs, strict=True)
+        ]
+        self._check_alike(function)
+        self.orders = [
+            Order(len(samples), share, seed=seed, name=name, device=samples.device)
+            for name, samples in zip(names, self.samples, strict=True)
+        ]
+        domain = torch.arange(len(pairs), device=device).repeat_interleave(share)
+        self.domain = domain if several else None
+
+    def _check_alike(self, function: str) -> None:
+        first, *rest = self.samples
+        for i, other in enumerate(rest, start=1):
+            for what, ours, theirs in (
+                ("inputs of one shape", first.shape[1:], other.shape[1:]),
+                ("inputs of one dtype", first.inputs.dtype, other.inputs.dtype),
+                ("labels of one shape", *(tuple(s.labels.shape[1:]) for s in (first, other) if s.labels is not None)),
+                ("labels of one dtype", *(s.labels.dtype for s in (first, other) if s.labels is not None)),
+            ):
+                if ours != theirs:
+                    raise ValueError(
+                        f"{function} needs {what} in all sources; got {ours} in source 0 and {theirs} in source {i}."
+                    )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def labels(self) -> Tensor:
+        """Of all sources, one after the other."""
+        return torch.cat([s.labels for s in self.samples if s.labels is not None])
+
+    def gather(self, number: int) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of one batch, on the device."""
+        inputs, labels = [], []
+        for samples, order in zip(self.samples, self.orders, strict=True):
+            rows = order(number)
+            assert samples.labels is not None
+            inputs.append(samples.gather(rows))
+            labels.append(samples.labels.index_select(0, rows))
+        return (inputs[0], labels[0]) if len(inputs) == 1 else (torch.cat(inputs), torch.cat(labels))
+
+
+def is_several(source: Any) -> bool:
+    """Whether it is a list of pairs ``(inputs, labels)``: several sources. A tuple of two is one.
+
+    >>> x, y = torch.zeros(3, 2), torch.zeros(3)
+    >>> is_several([(x, y), (x, y)]), is_several([(x, y)]), is_several((x, y)), is_several([x, y])
+    (True, True, False, False)
+    """
+    return isinstance(source, list) and len(source) > 0 and all(isinstance(pair, (tuple, list)) for pair in source)
+
+
 def as_samples(
-    function: str, name: str, data: Any, device: torch.device, *, labelled: bool, dtype: torch.dtype | None = None
+    function: str,
+    name: str,
+    data: Any,
+    device: torch.device,
+    *,
+    labelled: bool,
+    dtype: torch.dtype | None = None,
+    task: str = "classification",
 ) -> Samples:
     """Arrays or tensors as :class:`Samples`; a sentence for what cannot be.
 
@@ -223,6 +328,7 @@ def as_samples(
         device: where batches are wanted.
         labelled: whether labels are needed; without, they are refused, so that none can leak.
         dtype: what floating-point inputs become: the network's own (numpy's default is float64).
+        task: what the labels are.
 
     Raises:
         TypeError: for what is no array, no pair, or labels given for the target.
@@ -231,7 +337,8 @@ def as_samples(
     pair = isinstance(data, (tuple, list)) and len(data) == 2
     if labelled and not pair:
         raise TypeError(
-            f"{function} needs {name}=(inputs, labels); got {_describe(data)}. Pass a tuple of two arrays or tensors."
+            f"{function} needs {name}=(inputs, labels); got {_describe(data)}. Pass a tuple of two arrays or tensors; "
+            "several sources are a list of such tuples."
         )
     if not labelled and isinstance(data, (tuple, list)):
         raise TypeError(
@@ -246,10 +353,8 @@ def as_samples(
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
-    if labels is not None and not labels.is_floating_point():
-        if labels.ndim != 1:
-            raise ValueError(f"{function} needs {name} labels of shape (samples,); got {tuple(labels.shape)}.")
-        labels = labels.long()  # what cross-entropy takes
+    if labels is not None:
+        labels = as_labels(function, name, labels, task, dtype)
     return Samples(inputs, labels, device)
 
 

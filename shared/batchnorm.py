@@ -13,6 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["DomainBatchNorm", "DomainSplit", "estimate_target_statistics", "split_batchnorm"]
 
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+)
+
 
 class DomainSplit:
     """What all :class:`DomainBatchNorm` layers of one network are told before a forward.
@@ -20,11 +28,13 @@ class DomainSplit:
     Attributes:
         n_source: the first rows of the batch that are the source's; None: the batch is of one domain.
         source: whether a batch of one domain is the source's.
+        sources: how many equal blocks those first rows are: several sources, each normalised by its own.
     """
 
     def __init__(self) -> None:
         self.n_source: int | None = None
         self.source = False
+        self.sources = 1
 
     @contextmanager
     def of(self, *, n_source: int | None = None, source: bool = False) -> Iterator[None]:
@@ -44,7 +54,7 @@ class DomainBatchNorm(_BatchNorm):
     source's statistics then start as a copy).
 
     Args:
-        layer: the layer to take the place of; its parameters and running statistics go on.
+        layer: the layer to take the place of; its parameters, running statistics and forward hooks go on.
         split: told before each forward what the batch holds.
 
     Source: per-domain normalisation in one forward as in Li et al., Revisiting Batch Normalization (AdaBN), 2016,
@@ -65,6 +75,10 @@ class DomainBatchNorm(_BatchNorm):
         for name in ("running_mean", "running_var"):
             value = getattr(layer, name)
             self.register_buffer(f"source_{name}", None if value is None else value.clone())
+        for hooks in _HOOKS:  # the very dictionaries, so that who put a hook on the layer can take it off
+            setattr(self, hooks, getattr(layer, hooks))
+        for name, child in layer.named_children():  # timm's dropout and activation, in the order they are applied
+            self.add_module(name, child)
         self.split = split
         self.training = layer.training
         self._dimensions = _dimensions(layer)
@@ -75,11 +89,21 @@ class DomainBatchNorm(_BatchNorm):
         n_s = self.split.n_source
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        if n_s is None:
-            return self._normalise(x, self.split.source)
-        return torch.cat([self._normalise(x[:n_s], True), self._normalise(x[n_s:], False)])
+        x = self._normalise(x, self.split.source) if n_s is None else self._each(x, n_s)
+        for after in self.children():
+            x = after(x)
+        return x
 
-    def _normalise(self, x: Tensor, source: bool) -> Tensor:
+    def _each(self, x: Tensor, n_s: int) -> Tensor:
+        """Every domain by its own statistics."""
+        k = self.split.sources
+        if k == 1:
+            return torch.cat([self._normalise(x[:n_s], True), self._normalise(x[n_s:], False)])
+        blocks = [self._normalise(block, True, i, k) for i, block in enumerate(x[:n_s].chunk(k))]
+        return torch.cat([*blocks, self._normalise(x[n_s:], False)])
+
+    def _normalise(self, x: Tensor, source: bool, i: int = 0, k: int = 1) -> Tensor:
+        """By its own statistics, as the i-th of k that share the running ones."""
         mean, var = (
             (self.source_running_mean, self.source_running_var) if source else (self.running_mean, self.running_var)
         )
@@ -87,6 +111,7 @@ class DomainBatchNorm(_BatchNorm):
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.momentum is None and self.num_batches_tracked is not None:
             momentum = 1.0 / float(self.num_batches_tracked)
+        momentum = momentum / (k - (k - 1 - i) * momentum)  # one after the other, each ends with momentum / k
         return F.batch_norm(x, mean, var, self.weight, self.bias, batch, momentum, self.eps)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
@@ -110,8 +135,13 @@ def _dimensions(layer: nn.Module) -> tuple[int, ...]:
 def split_batchnorm(module: nn.Module) -> tuple[DomainSplit, int]:
     """Put a :class:`DomainBatchNorm` in place of every BatchNorm, in place; once done, doing it again keeps them.
 
+    timm's layers of BatchNorm, dropout and activation keep the last two.
+
     Returns:
         The object that tells the layers what a batch holds, and how many layers there are.
+
+    Raises:
+        ValueError: for a kind of BatchNorm that computes something else besides.
     """
     present = [m for m in module.modules() if isinstance(m, DomainBatchNorm)]
     split = present[0].split if present else DomainSplit()
@@ -119,9 +149,20 @@ def split_batchnorm(module: nn.Module) -> tuple[DomainSplit, int]:
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+                _check_plain(name, child)
                 setattr(parent, name, DomainBatchNorm(child, split))
                 count += 1
     return split, count
+
+
+def _check_plain(name: str, layer: nn.Module) -> None:
+    timms = [child for child, _ in layer.named_children()] == ["drop", "act"]
+    if type(layer).forward is not _BatchNorm.forward and not timms:
+        raise ValueError(
+            f"split_batchnorm can keep each domain's statistics in torch's own BatchNorm and in timm's with an "
+            f"activation; the layer {name!r} is a {type(layer).__name__} with a forward of its own. Use "
+            "batch_statistics='joint', and no method that works on BatchNorm."
+        )
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from .names import nearest
 
 __all__ = [
     "NonFiniteError",
+    "check_domain",
     "check_features",
     "check_finite",
     "check_labels",
@@ -125,6 +126,36 @@ def check_labels(function: str, labels: Tensor | None, samples: int) -> Tensor:
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"{function} needs class numbers as labels; got {labels.dtype}. Convert with .long().")
     return labels
+
+
+def check_domain(function: str, domain: Tensor | None, samples: int, sources: int = 1) -> Tensor:
+    """Integer source numbers of shape (samples,), on the CPU each in [0, sources), or an error; returns them.
+
+    Args:
+        function: the caller, for the message.
+        domain: which source each row is of.
+        samples: how many rows there are.
+        sources: how many sources are told apart; 1: any.
+    """
+    if domain is None:
+        raise ValueError(
+            f"{function} tells {sources if sources > 1 else 'several'} sources apart; got Source(domain=None). Pass "
+            "each row's source number, or to fit a list of sources: source=[(inputs, labels), ...]."
+        )
+    if domain.shape != (samples,):
+        raise ValueError(
+            f"{function} needs the source number of each sample, shape ({samples},); got {tuple(domain.shape)}."
+        )
+    if domain.is_floating_point() or domain.is_complex() or domain.dtype == torch.bool:
+        raise TypeError(f"{function} needs whole source numbers as domain; got {domain.dtype}. Convert with .long().")
+    if sources > 1 and not torch.compiler.is_compiling() and domain.device.type == "cpu" and samples:
+        low, high = int(domain.min()), int(domain.max())
+        if low < 0 or high >= sources:
+            raise ValueError(
+                f"{function} was made for {sources} sources, numbered from 0 to {sources - 1}; got domain from {low} "
+                f"to {high}."
+            )
+    return domain
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

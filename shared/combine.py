@@ -24,7 +24,8 @@ class Combine(Method):
         parts: the methods by name, each with its own weight.
 
     Raises:
-        ValueError: for no part, for two that ask for several updates, or for two that refresh at different steps.
+        ValueError: for no part, for two that ask for several updates, two that refresh at different steps, or two made
+            for different numbers of sources.
         TypeError: for a part that is no Method.
     """
 
@@ -45,6 +46,11 @@ class Combine(Method):
         self.sees_target = any(p.sees_target for p in parts.values())
         self.needs = frozenset().union(*(p.needs for p in parts.values()))  # type: ignore[misc]
         self.least = max(p.least for p in parts.values())  # type: ignore[misc]
+        self.watches = frozenset(f"{n}/{w}" for n, p in parts.items() for w in p.watches)  # type: ignore[misc]
+        several = {p.sources for p in parts.values()} - {1}
+        if len(several) > 1:
+            raise ValueError(f"Combine needs parts made for the same number of sources; got {sorted(several)}.")
+        self.sources = max(several, default=1)
         self._leader()
 
     def _parts(self) -> dict[str, Method]:

@@ -44,7 +44,10 @@ def forward_all(
             of the mean of their softmax: class probabilities are averaged, not logits.
 
     Returns:
-        features (n, d) and logits (n, k), float32, on the CPU.
+        features (n, d) and logits (n, k), or of whatever shape the network gives, float32, on the CPU.
+
+    Raises:
+        ValueError: for several views of each image and fewer than two logits.
     """
     modes = {module: module.training for module in network.modules()}
     split = next((m.split for m in network.modules() if isinstance(m, DomainBatchNorm)), None)
@@ -71,5 +74,10 @@ def _forward(network: nn.Module, x: Tensor, transform: Callable[[Tensor], Tensor
         return features.float(), logits.float()
     n, views = seen.shape[:2]
     features, logits = network(seen.flatten(0, 1))
+    if logits.ndim < 2 or logits.shape[1] < 2:  # the softmax of one number is 1, whatever it is
+        raise ValueError(
+            "forward_all averages class probabilities over several views of a sample, and so needs logits of at least "
+            f"2 classes; got {tuple(logits.shape)}. Use a transform of one view, such as CentreCrop."
+        )
     shares = logits.float().view(n, views, -1).log_softmax(-1)
     return features.float().view(n, views, -1).mean(1), shares.logsumexp(1) - math.log(views)

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from .batches import Order, Samples, as_samples
+from .batches import Order, Samples, Sources, as_samples
 from .batchnorm import split_batchnorm
 from .checkpoint import CheckpointError, random_states, read_checkpoint, set_random_states, write_checkpoint
 from .checks import NonFiniteError, nearest
@@ -26,6 +25,7 @@ from .progress import ProgressLine
 from .result import FitResult
 from .seeds import derive_seed, seed_globally, seed_libraries, seeded
 from .step import Batch, Step, Stepper, TaskLoss
+from .tasks import check_head, check_method, check_task, default_loss
 
 __all__ = ["fit", "resolve_device"]
 
@@ -36,12 +36,13 @@ def fit(
     source: Any,
     target: Any,
     *,
+    task: str = "classification",
     steps: int = 1000,
     batch_size: int | tuple[int, int] = 64,
     optimizer: Optimizer | None = None,
     seed: int = 0,
     batch_statistics: str = "joint",
-    task_loss: TaskLoss = F.cross_entropy,
+    task_loss: TaskLoss | None = None,
     augment: Callable[[Tensor], Tensor] | None = None,
     evaluation: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str = "auto",
@@ -66,17 +67,24 @@ def fit(
         network: inputs -> (features, logits): :class:`Network`, ``create_network`` or ``wrap`` make one.
         method: what is added to the task loss.
         source: ``(inputs, labels)``, (n_s, ...) and (n_s,), arrays or tensors; uint8 images stay uint8 until they are
-            in the network (see ``Normalise``). None for a source-free method.
+            in the network (see ``Normalise``). A list of such pairs is several sources: ``Source.domain`` then holds
+            each row's source number, and each source shuffles by itself. None for a source-free method.
         target: inputs (n_t, ...), without labels.
+        task: ``classification``: labels are class numbers from 0, the head gives a logit a class. ``binary``: labels
+            are 0 and 1, the head gives one logit z, (n, 1) or (n,), which methods and task loss get as the logits
+            (0, z). ``regression``: labels are values (n_s,) or (n_s, m), which the head predicts; methods get no
+            logits, and those that need class logits or labels refuse.
         steps: how many optimiser steps (of a method with one update a step).
-        batch_size: samples a step and domain, or ``(source, target)``.
+        batch_size: samples a step and domain, or ``(source, target)``. Each of k sources gives ``source // k`` of them.
         optimizer: how parameters move; SGD with momentum 0.9 at 0.01 if left out.
         seed: decides the order of samples and all that is drawn in training (not the weights at the start, which
             the network brings).
         batch_statistics: of BatchNorm: ``joint``, over the concatenated batch; or ``per_domain``, each domain by its
-            own, evaluated by the target's. A method that does not see the target forwards the source alone.
-        task_loss: of source logits and labels, a scalar.
-        augment: applied to each domain's batch on the device.
+            own (each source of several too), evaluated by the target's. A method that does not see the target forwards
+            the source alone, several as one batch.
+        task_loss: of source logits (values, in regression) and labels, a scalar; cross-entropy, or in regression the
+            mean squared error, if left out.
+        augment: applied to each domain's batch on the device (to several sources' rows together).
         evaluation: applied instead of it to what a method forwards outside a step (AdaBN's statistics, pseudo-labels),
             such as ``CentreCrop``.
         device: ``auto`` is a GPU where there is one, else the CPU.
@@ -152,6 +160,8 @@ class _Run:
                 "CentreCrop, and keep several views for forward_all."
             )
         self.device = resolve_device(given["device"])
+        check_task("fit", given["task"])
+        check_method(given["task"], given["method"])
         self.steps, self.accumulate, self.seed = given["steps"], given["accumulate"], given["seed"]
         self.checkpoint = None if given["checkpoint"] is None else Path(given["checkpoint"])
         if self.checkpoint is not None:
@@ -168,16 +178,17 @@ class _Run:
         dtype = next((p.dtype for p in self.given["network"].parameters()), None)
         self.target = as_samples("fit", "target", target, self.device, labelled=False, dtype=dtype)
         self.target_order = Order(len(self.target), sizes[1], seed=self.seed, name="target", device=self.device)
-        self.source: Samples | None = None
+        self.source: Sources | None = None
         if source is not None:
-            self.source = as_samples("fit", "source", source, self.device, labelled=True, dtype=dtype)
-            _check_classes(self.source, self.given["network"])
-            self.source_order = Order(len(self.source), sizes[0], seed=self.seed, name="source", device=self.device)
+            task, own_loss = self.given["task"], self.given["task_loss"] is not None
+            self.source = Sources("fit", source, self.device, sizes[0], seed=self.seed, dtype=dtype, task=task)
+            check_head("fit", self.source.labels, self.given["network"].head, task, own_loss=own_loss)
 
     def _modules(self, network: Network, method: Method) -> None:
         name = type(method).__name__
         if self.source is None and {"source", "labels"} & method.needs:
             raise ValueError(f"{name} is not source-free; got source=None. Pass source=(inputs, labels).")
+        self._check_sources(method)
         format = torch.channels_last if self.given["channels_last"] else torch.preserve_format
         self.network = network.to(self.device, memory_format=format)  # type: ignore[call-overload]
         self.method = method.to(self.device)
@@ -195,13 +206,27 @@ class _Run:
         method.train()
         with seeded(self.seed, "begin"):
             method.begin(network)
-        self.step = Step(network, method, self.given["task_loss"], split, self.given["precision"])
+        task, sources = self.given["task"], 1 if self.source is None else len(self.source)
+        task_loss = self.given["task_loss"] or default_loss(task)
+        self.step = Step(network, method, task_loss, split, self.given["precision"], task=task, sources=sources)
         self.frozen = [module for module in self.step.modules() if not module.training]
         self.optimizer = self.settings.make(network, method)
         self.stepper = Stepper(self.step, self.optimizer, self.settings, compile=self.given["compile"])
         self.history = History(self.given["metrics_every"])
         self.progress = torch.zeros((), device=self.device)
         self.fingerprint = self._fingerprint()
+
+    def _check_sources(self, method: Method) -> None:
+        """A method that tells sources apart wants as many as it was made for."""
+        if self.source is None or not (method.sources > 1 or "domain" in method.needs):
+            return
+        came = 1 if self.source.domain is None else len(self.source)
+        if self.source.domain is None or method.sources not in (1, came):
+            wanted = method.sources if method.sources > 1 else "several"
+            raise ValueError(
+                f"{type(method).__name__} was made for {wanted} sources; got {came}. Pass them as a list of pairs: "
+                "source=[(inputs, labels), ...]."
+            )
 
     def __call__(self) -> FitResult:
         started = time.perf_counter()
@@ -222,7 +247,8 @@ class _Run:
         finally:
             set_random_states(states)
         self.network.eval()
-        return FitResult(self.network, self.method, self.history, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return FitResult(self.network, self.method, self.history, seconds, task=self.given["task"])
 
     def _one(self, step: int) -> None:
         seed_globally(derive_seed(self.seed, "step", step))  # what a step draws depends on nothing before it
@@ -240,16 +266,13 @@ class _Run:
 
     def _batch(self, number: int) -> Batch:
         rows = self.target_order(number)
-        target = self._prepared(self.target, rows)
-        if self.source is None or self.source.labels is None:
+        target = self._prepared(self.target.gather(rows))
+        if self.source is None:
             return Batch(None, None, target, rows)
-        source_rows = self.source_order(number)
-        return Batch(
-            self._prepared(self.source, source_rows), self.source.labels.index_select(0, source_rows), target, rows
-        )
+        inputs, labels = self.source.gather(number)
+        return Batch(self._prepared(inputs), labels, target, rows, self.source.domain)
 
-    def _prepared(self, samples: Samples, rows: Tensor, by: str = "augment") -> Tensor:
-        x = samples.gather(rows)
+    def _prepared(self, x: Tensor, by: str = "augment") -> Tensor:
         if self.given[by] is not None:
             x = self.given[by](x)
         return x.contiguous(memory_format=torch.channels_last) if self.given["channels_last"] and x.ndim == 4 else x
@@ -299,18 +322,22 @@ class _Run:
 
     def _target_batches(self) -> Iterator[Tensor]:
         for rows in self.target.chunks(batch_size_for(self.target)):
-            yield self._prepared(self.target, rows, "evaluation")
+            yield self._prepared(self.target.gather(rows), "evaluation")
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a run to go on from a checkpoint."""
         shown = ("steps", "accumulate", "seed", "batch_statistics", "precision", "channels_last")
+        # where they are not the usual: checkpoints of before there were tasks and watched values stay good
+        more = {"task": self.given["task"], "watches": ", ".join(sorted(self.method.watches))}
+        usual = {"task": "classification", "watches": ""}
         return {
+            **{name: value for name, value in more.items() if value != usual[name]},
             **{name: self.given[name] for name in shown},
             "batch_size": str(self.given["batch_size"]),
             "optimizer": str(self.settings),
             "method": "; ".join(_settings(m) for m in self.method.modules() if isinstance(m, Method)),
             "parameters": sum(p.numel() for p in self.step.parameters()),
-            "source": _digest(self.source),
+            "source": "none" if self.source is None else "; ".join(map(_digest, self.source.samples)),
             "target": _digest(self.target),
         }
 
@@ -334,7 +361,8 @@ class _Run:
             return 0
         state = read_checkpoint(self.checkpoint, self.device)
         ours, theirs = self.fingerprint, state.get("fingerprint", {})
-        changed = [f"{key} was {theirs.get(key)!r}, is {ours[key]!r}" for key in ours if theirs.get(key) != ours[key]]
+        both = {key: (theirs.get(key), ours.get(key)) for key in {**ours, **theirs}}
+        changed = [f"{key} was {was!r}, is {now!r}" for key, (was, now) in both.items() if was != now]
         if state.get("format") != 1 or changed:
             raise CheckpointError(
                 f"{self.checkpoint} is of a run with other settings: {'; '.join(changed) or 'another file format'}. "
@@ -364,20 +392,6 @@ def _check_writable(path: Path) -> None:
         ) from error
 
 
-def _check_classes(source: Samples, network: Network) -> None:
-    """Labels that the head has no logit for would end in an index error, on a GPU in a dead process."""
-    classes = getattr(network.head, "out_features", None)
-    labels = source.labels
-    if not isinstance(classes, int) or classes < 2 or labels is None or labels.is_floating_point():
-        return
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"fit needs class numbers from 0 to {classes - 1}, as many as the head has logits; got source labels from "
-            f"{low} to {high}. Number the classes from 0, or make a head of {high + 1} logits."
-        )
-
-
 def _start_from(init: FitResult | Path | str, network: Network) -> None:
     state = init.network.state_dict() if isinstance(init, FitResult) else FitResult.weights(Path(init))
     known = network.state_dict().keys()
@@ -395,10 +409,8 @@ def _settings(method: nn.Module) -> str:
     return f"{type(method).__name__} {plain}"
 
 
-def _digest(samples: Samples | None) -> str:
+def _digest(samples: Samples) -> str:
     """Shape, dtype and a checksum of up to 64 rows, evenly spread, with all labels."""
-    if samples is None:
-        return "none"
     rows = torch.linspace(0, len(samples) - 1, min(64, len(samples))).long()
     some = samples.gather(rows.to(samples.device)).cpu().contiguous().numpy().tobytes()
     labels = b"" if samples.labels is None else samples.labels.cpu().numpy().tobytes()

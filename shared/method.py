@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from .checks import check_features, check_finite, check_labels, check_logits, nearest
+from .checks import check_domain, check_features, check_finite, check_labels, check_logits, nearest
 from .gradient_reversal import ramp
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Method", "Sizes", "Source", "Target", "Update"]
 
-NEEDS = frozenset({"source", "logits", "labels", "head", "index", "strong", "inputs", "batchnorm"})
+NEEDS = frozenset({"source", "logits", "labels", "domain", "head", "index", "strong", "inputs", "batchnorm"})
 TRAINS = frozenset({"extractor", "head", "method", "norm"})
 
 
@@ -91,8 +91,12 @@ class Method(nn.Module):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"source"})
-    """Of ``source logits labels head index strong inputs batchnorm``: what must be there. Without ``source`` it is
-    source-free."""
+    """Of ``source logits labels domain head index strong inputs batchnorm``: what must be there. Without ``source`` it
+    is source-free."""
+    watches: ClassVar[frozenset[str]] = frozenset()
+    """Names among the terms that are measured and recorded only, detached: never weighted, never added to the loss."""
+    sources: int = 1
+    """How many sources it tells apart by ``Source.domain``; 1: any number, taken together as one."""
     least: ClassVar[int] = 1
     """The samples of each domain that one batch must hold: 2 where a covariance is taken."""
     weighs: ClassVar[Literal["terms", "inside"]] = "terms"
@@ -140,6 +144,8 @@ class Method(nn.Module):
     def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
         """The formula: named scalars, unweighted unless ``weighs`` is ``inside``. The batch has been checked.
 
+        Those named in ``watches`` come detached and are kept in the history beside the losses.
+
         Args:
             source: what came of the labelled batch.
             target: what came of the unlabelled batch.
@@ -166,20 +172,21 @@ class Method(nn.Module):
         return self.weighted(terms, progress)
 
     def forward(self, source: Source | None, target: Target, progress: float | Tensor = 1.0) -> Tensor:
-        """The sum of :meth:`losses`, a scalar: what a loop of your own adds to its task loss.
+        """The sum of :meth:`losses` without what is only watched: what a loop of your own adds to its task loss.
 
         Raises:
             TypeError: if the method needs several updates a step, and so cannot be one sum.
         """
         updates = self.updates()
-        if len(updates) > 1 or updates[0]._replace(terms=self.terms) != Update(self.terms):
+        plain = type(self).updates is Method.updates  # comparing updates takes some microseconds
+        if not plain and (len(updates) > 1 or updates[0]._replace(terms=self.terms) != Update(self.terms)):
             raise TypeError(
                 f"{type(self).__name__} trains its parts in {len(updates)} separate updates a step and cannot be "
                 "one sum; use landbridge.fit, or carry out method.updates() in your loop."
             )
         if not isinstance(progress, Tensor):
             progress = target.features.new_full((), progress)
-        losses = list(self.losses(source, target, progress, updates[0]).values())
+        losses = [v for n, v in self.losses(source, target, progress, updates[0]).items() if n not in self.watches]
         return sum(losses[1:], losses[0]) if losses else target.features.new_zeros(())
 
     def updates(self) -> tuple[Update, ...]:
@@ -207,11 +214,11 @@ class Method(nn.Module):
         return self.weight if self.schedule == "constant" else self.weight * ramp(progress)
 
     def weighted(self, terms: dict[str, Tensor], progress: Tensor) -> dict[str, Tensor]:
-        """The terms times :meth:`strength`; as they are if the method weighs them inside."""
+        """The terms times :meth:`strength`; as they are if the method weighs them inside, or only watches them."""
         if self.weighs == "inside" or not terms:
             return terms
         strength = self.strength(progress)
-        return {name: strength * term for name, term in terms.items()}
+        return {name: term if name in self.watches else strength * term for name, term in terms.items()}
 
     def check(self, source: Source | None, target: Target) -> None:
         """Raise with a sentence if the batch lacks something in ``needs``, has a wrong shape, or is not finite."""
@@ -234,6 +241,8 @@ class Method(nn.Module):
                     )
         if "labels" in self.needs and source is not None:
             check_labels(name, source.labels, source.features.shape[0])
+        if "domain" in self.needs and source is not None:
+            check_domain(name, source.domain, source.features.shape[0], self.sources)
         if "index" in self.needs and target.index is None:
             raise ValueError(f"{name} keeps a memory of target rows; got Target(index=None). Pass their row numbers.")
         if "strong" in self.needs and target.strong is None:

@@ -17,6 +17,7 @@ from .files import write_atomically
 from .history import History
 from .method import Method
 from .network import Network
+from .tasks import as_outputs, as_predictions, as_probabilities, check_task
 
 __all__ = ["FitResult", "load"]
 
@@ -29,13 +30,26 @@ class FitResult:
         method: the method with what it learned; None after :func:`load`.
         history: loss terms by step.
         seconds: how long training took.
+        task: what it was trained for: ``classification``, ``binary`` or ``regression``.
     """
 
-    def __init__(self, network: Network, method: Method | None, history: History, seconds: float) -> None:
+    def __init__(
+        self,
+        network: Network,
+        method: Method | None,
+        history: History,
+        seconds: float,
+        *,
+        task: str = "classification",
+    ) -> None:
         self.network, self.method, self.history, self.seconds = network, method, history, seconds
+        self.task = task
 
     def forward(self, inputs: Any, *, source: bool = False) -> tuple[Tensor, Tensor]:
         """Features (n, d) and logits (n, k) of inputs (n, ...), on the CPU.
+
+        For ``binary`` the logits are (0, z), (n, 2); for ``regression`` they are the predicted values as the head
+        gives them.
 
         Args:
             inputs: an array or tensor as in training.
@@ -43,15 +57,23 @@ class FitResult:
         """
         like = next(self.network.parameters())
         samples = as_samples("predict", "inputs", inputs, like.device, labelled=False, dtype=like.dtype)
-        return forward_all(self.network, samples, source=source)
+        features, outputs = forward_all(self.network, samples, source=source)
+        return features, as_outputs(self.task, outputs)
 
     def predict(self, inputs: Any) -> Tensor:
-        """The class number of each input, (n,), int64."""
-        return self.forward(inputs)[1].argmax(1)
+        """The class number of each input, (n,), int64.
+
+        For ``regression`` its values: (n,) of a head of one, else (n, m).
+        """
+        return as_predictions(self.task, self.forward(inputs)[1])
 
     def predict_proba(self, inputs: Any) -> Tensor:
-        """Class probabilities (n, k)."""
-        return self.forward(inputs)[1].softmax(1)
+        """Class probabilities (n, k); of ``binary`` (n, 2).
+
+        Raises:
+            ValueError: for ``regression``, which has none.
+        """
+        return as_probabilities(self.task, self.forward(inputs)[1])
 
     def save(self, path: Path | str) -> None:
         """Write the network's weights into one safetensors file, atomically; it holds no code."""
@@ -62,7 +84,7 @@ class FitResult:
             for name, value in self.network.state_dict().items()
         }
         per_domain = any(isinstance(m, DomainBatchNorm) for m in self.network.modules())
-        about = {"format": 1, "network": self.network.spec, "per_domain": per_domain}
+        about = {"format": 1, "network": self.network.spec, "per_domain": per_domain, "task": self.task}
         write_atomically(Path(path), save(tensors, metadata={"landbridge": json.dumps(about)}))
 
     @staticmethod
@@ -99,6 +121,8 @@ def load(path: Path | str, network: Network | None = None, *, device: torch.devi
         ValueError: if the file is not there, not such a file, or its weights do not fit, saying which.
     """
     tensors, about = _read(Path(path))
+    task = about.get("task", "classification")  # of before there were others
+    check_task(f"load: {path}", task)
     if network is None:
         if about["network"] is None:
             raise ValueError(
@@ -112,4 +136,4 @@ def load(path: Path | str, network: Network | None = None, *, device: torch.devi
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"load: the weights in {path} do not fit the network: {error}") from error
-    return FitResult(network.to(device).eval(), None, History(), 0.0)
+    return FitResult(network.to(device).eval(), None, History(), 0.0, task=task)

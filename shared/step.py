@@ -12,6 +12,7 @@ from .batchnorm import DomainSplit
 from .method import Method, Source, Target, Update
 from .network import Network
 from .optimizer import Optimizer
+from .tasks import as_outputs, as_values
 
 __all__ = ["Batch", "Step", "Stepper", "TaskLoss"]
 
@@ -26,10 +27,11 @@ class Batch(NamedTuple):
     labels: Tensor | None  # (n_s,)
     target: Tensor  # (n_t, ...)
     index: Tensor  # type: ignore[assignment] # (n_t,) row numbers of the target
+    domain: Tensor | None = None  # (n_s,) which source, where there are several
 
 
 class Outputs(NamedTuple):
-    """What came of a batch."""
+    """What came of a batch; in regression the logits are the predicted values, which the method does not get."""
 
     source: Source | None
     target: Target
@@ -52,15 +54,26 @@ class Step(nn.Module):
         task_loss: of source logits and labels, a scalar.
         split: told what a batch holds, for per-domain batch statistics; None under ``joint``.
         precision: ``float32``, or ``bfloat16`` to forward the network under autocast. The method always gets float32.
+        task: what the network's second output is: see :mod:`~landbridge.shared.tasks`.
+        sources: how many equal blocks the source rows of a batch are.
     """
 
     def __init__(
-        self, network: Network, method: Method, task_loss: TaskLoss, split: DomainSplit | None, precision: str
+        self,
+        network: Network,
+        method: Method,
+        task_loss: TaskLoss,
+        split: DomainSplit | None,
+        precision: str,
+        *,
+        task: str = "classification",
+        sources: int = 1,
     ) -> None:
         super().__init__()
         self.network, self.method, self.task_loss = network, method, task_loss
         self.updates = method.updates()
         self.split = split or DomainSplit()
+        self.task, self.sources = task, sources
         self.autocast = precision == "bfloat16"
 
     def outputs(self, batch: Batch) -> Outputs:
@@ -72,28 +85,33 @@ class Step(nn.Module):
         else:
             x = batch.target if batch.source is None else batch.source
         self.split.n_source, self.split.source = (n_s if both else None), n_s > 0
+        self.split.sources = self.sources
         try:  # not split.of(), at which torch.compile would break the graph
             with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast):
                 features, logits = self.network(x)
         finally:
-            self.split.n_source, self.split.source = None, False
-        features, logits = features.float(), logits.float()
+            self.split.n_source, self.split.source, self.split.sources = None, False, 1
+        features, logits = features.float(), as_outputs(self.task, logits.float())
         if n_s == 0:
             return Outputs(None, Target(features, logits, batch.index, inputs=batch.target))
-        source = Source(features[:n_s], logits[:n_s], batch.labels, inputs=batch.source)
+        source = Source(features[:n_s], logits[:n_s], batch.labels, domain=batch.domain, inputs=batch.source)
         return Outputs(source, Target(features[n_s:], logits[n_s:], batch.index, inputs=batch.target))
 
     def loss(self, number: int, outputs: Outputs, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What an update differentiates, and its parts detached: the method's weighted terms, and ``task``."""
+        """What an update differentiates, and its parts detached: ``task``, the method's weighted terms, and beside them
+        what the method only watches."""
         update = self.updates[number]
         losses: dict[str, Tensor] = {}
         source, target = outputs
         if update.task and source is not None and source.logits is not None and source.labels is not None:
-            losses["task"] = self.task_loss(source.logits, source.labels)
+            predicted = as_values(source.logits, source.labels) if self.task == "regression" else source.logits
+            losses["task"] = self.task_loss(predicted, source.labels)
         if self.method.sees_target:
+            if self.task == "regression":  # values are no logits
+                source, target = None if source is None else source._replace(logits=None), target._replace(logits=None)
             terms = self.method.losses(source, target, progress, update)
             losses = {**losses, **terms}
-        values = list(losses.values())
+        values = [value for name, value in losses.items() if name == "task" or name not in self.method.watches]
         if not values:
             raise ValueError(
                 "fit got an update with neither task loss nor terms: there is nothing to train. Give it a term, or "

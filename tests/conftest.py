@@ -19,7 +19,7 @@ import torch
 import landbridge
 
 # Libraries that set variables of their own when they are first imported.
-SET_BY_LIBRARIES = ("KMP_", "PYTEST_", "TORCHINDUCTOR_", "_TORCHINDUCTOR_", "TRITON_")
+SET_BY_LIBRARIES = ("KMP_", "PYTEST_", "PYTORCH_NVML_", "TORCHINDUCTOR_", "_TORCHINDUCTOR_", "TRITON_")
 THREADS_OF_LIBRARIES = ("tqdm_monitor",)  # torch compiles under a tqdm bar, whose monitor stays to the end
 PATIENCE = 5.0  # seconds a thread or process may take to end after the test
 

@@ -17,6 +17,7 @@ from landbridge.shared.method import Method, Source, Target, Update
 from landbridge.shared.network import Network
 
 PROGRESS = 0.3  # where a ramp is neither 0 nor 1
+SOURCES = 3  # of which the batch's source rows are, in blocks
 
 
 S = TypeVar("S", Source, Target)
@@ -32,10 +33,10 @@ class Batch(NamedTuple):
 def batch(n_s: int = N_S, n_t: int = N_T, dtype: torch.dtype = torch.float64) -> Batch:
     generator = torch.Generator().manual_seed(7)
     logits_s, logits_t = (torch.randn(n, SIZES.classes, generator=generator, dtype=dtype) for n in (n_s, n_t))
-    labels = torch.arange(n_s) % SIZES.classes
+    labels, domain = torch.arange(n_s) % SIZES.classes, torch.arange(n_s) * SOURCES // n_s
     target = Target(1.5 * features(n_t, 2, dtype) + 0.5, logits_t, torch.arange(n_t))
     strong = Target(target.features + 0.1, logits_t + 0.1)
-    return Batch(Source(features(n_s, 1, dtype), logits_s, labels), target._replace(strong=strong))
+    return Batch(Source(features(n_s, 1, dtype), logits_s, labels, domain=domain), target._replace(strong=strong))
 
 
 def moved(given: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -77,7 +78,7 @@ def losses(method: Method, given: Batch, progress: float = PROGRESS) -> dict[str
 
 
 def total_of(update: int, terms: Mapping[str, Tensor], without: frozenset[str] = frozenset()) -> Tensor:
-    """The sum of one update's terms."""
+    """The sum of one update's terms, but for some."""
     here = [v for name, v in terms.items() if name.startswith(f"{update}/") and term(name) not in without]
     return torch.stack(here).sum() if here else torch.zeros(())
 
@@ -101,7 +102,7 @@ def gradients(
     to = {**inputs(given), **{f"own {name}": p for name, p in method.named_parameters() if p.requires_grad}}
     found: dict[str, Tensor] = {}
     for number in range(len(method.updates())):
-        total = total_of(number, losses(method, given, progress), without)
+        total = total_of(number, losses(method, given, progress), without | method.watches)
         grads: tuple[Tensor | None, ...] = (None,) * len(to)
         if total.requires_grad:
             grads = torch.autograd.grad(total, list(to.values()), allow_unused=True)
@@ -154,6 +155,18 @@ def terms_are_named_finite_scalars(record: MethodRecord) -> None:
         assert loss.isfinite(), name
 
 
+def watched_terms_are_measured_only(record: MethodRecord) -> None:
+    """They keep their value whatever the weight, and have no gradient."""
+    method = make(record)
+    found = losses(method, batch())
+    assert method.watches <= {term(name) for name in found}
+    for name, loss in found.items():
+        assert term(name) not in method.watches or not loss.requires_grad, name
+    if "weight" in record.settings:
+        heavy = losses(make(record, weight=3.0), batch())
+        assert all(torch.equal(found[n], heavy[n]) for n in found if term(n) in method.watches)
+
+
 def forward_is_the_sum_of_losses(record: MethodRecord) -> None:
     method, given = make(record), batch()
     updates = method.updates()
@@ -164,7 +177,7 @@ def forward_is_the_sum_of_losses(record: MethodRecord) -> None:
     torch.manual_seed(1)
     total = method(*given, PROGRESS)
     assert total.shape == ()
-    torch.testing.assert_close(total, sum(losses(method, given).values(), torch.zeros((), dtype=torch.float64)))
+    torch.testing.assert_close(total, total_of(0, losses(method, given), method.watches).to(total.dtype))
 
 
 def order_of_samples_does_not_matter(record: MethodRecord) -> None:
@@ -236,6 +249,8 @@ def wrong_batches_meet_a_sentence(record: MethodRecord) -> None:
         wrong.append((Batch(source._replace(logits=None), target), ValueError, f"{name} needs source logits"))
     if "labels" in method.needs:
         wrong.append((Batch(source._replace(labels=None), target), ValueError, f"{name} needs source labels"))
+    if "domain" in method.needs:
+        wrong.append((Batch(source._replace(domain=None), target), ValueError, f"{name} tells .* sources apart; got"))
     for given, error, sentence in wrong:
         for update in method.updates():
             with pytest.raises(error, match=sentence):
@@ -248,6 +263,8 @@ def what_is_not_needed_may_be_missing(record: MethodRecord) -> None:
         source, target = source._replace(logits=None), target._replace(logits=None)
     if "labels" not in method.needs:
         source = source._replace(labels=None)
+    if "domain" not in method.needs:
+        source = source._replace(domain=None)
     if "index" not in method.needs:
         target = target._replace(index=None)
     if "strong" not in method.needs:
@@ -346,7 +363,7 @@ def gradients_are_those_of_the_value(record: MethodRecord) -> None:
     for number in range(len(method.updates())):
 
         def value(number: int = number) -> Tensor:
-            return total_of(number, losses(method, given))
+            return total_of(number, losses(method, given), method.watches)
 
         for name, x in inputs(given).items():
             with torch.no_grad():
@@ -363,6 +380,7 @@ def some_gradient_reaches_the_features(record: MethodRecord) -> None:
 
 METHOD_LAWS: list[Callable[[MethodRecord], None]] = [
     terms_are_named_finite_scalars,
+    watched_terms_are_measured_only,
     forward_is_the_sum_of_losses,
     order_of_samples_does_not_matter,
     identical_domains_give_zero_and_a_finite_gradient,

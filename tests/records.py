@@ -295,7 +295,7 @@ METHOD_RECORDS = [
     ),
     MethodRecord("source-only", SourceOnly, make=SourceOnly.create, settings={"see_target": True}),
     MethodRecord("adabn", AdaBN, make=AdaBN.create, settings={}),
-    MethodRecord(
+    dann := MethodRecord(
         "dann",
         DANN,
         make=DANN.create,
@@ -305,10 +305,17 @@ METHOD_RECORDS = [
             "hidden": (7,),
             "dropout": 0.5,
             "discriminator": {"features": None, "discriminator": Take(0)},
+            "sources": 3,
         },
         base={"hidden": (16,)},
         reverses=True,
         half_tolerance=2e-2,
+    ),
+    replace(
+        dann,
+        name="dann, three sources",
+        settings={**dann.settings, "discriminator": {"features": None, "discriminator": nn.Identity()}, "sources": 1},
+        base={"hidden": (16,), "sources": 3},
     ),
     cdan := MethodRecord(
         "cdan",

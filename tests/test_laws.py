@@ -24,6 +24,7 @@ from laws import (
     terms_are_named_finite_scalars,
     the_ramp_starts_at_nothing_and_ends_at_the_weight,
     the_weight_scales_as_stated,
+    watched_terms_are_measured_only,
     weight_zero_moves_nothing_outside_the_method,
     what_is_not_needed_may_be_missing,
     wrong_batches_meet_a_sentence,
@@ -140,6 +141,17 @@ class SumsTwice(Broken):
         return 2 * super().forward(source, target, progress)
 
 
+class WeighsWhatItWatches(Broken):
+    watches = frozenset({"gap"})
+
+    def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+        gap = self.gap(source, target).detach().square().sum()
+        return {"mean": self.gap(source, target).square().sum(), "gap": gap}
+
+    def weighted(self, terms: dict[str, Tensor], progress: Tensor) -> dict[str, Tensor]:
+        return {name: self.strength(progress) * value for name, value in terms.items()}
+
+
 class ReturnsAVector(Broken):
     def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
         return {"mean": self.gap(source, target).square()}
@@ -147,6 +159,7 @@ class ReturnsAVector(Broken):
 
 FAULTS: list[tuple[type[Broken], Callable[[MethodRecord], None]]] = [
     (ReturnsAVector, terms_are_named_finite_scalars),
+    (WeighsWhatItWatches, watched_terms_are_measured_only),
     (SumsTwice, forward_is_the_sum_of_losses),
     (ReadsTheFirstRow, order_of_samples_does_not_matter),
     (HasNoGradientAtZero, identical_domains_give_zero_and_a_finite_gradient),

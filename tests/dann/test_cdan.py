@@ -362,3 +362,21 @@ def test_the_maps_say_what_is_wrong() -> None:
         multilinear_map(f.long(), torch.zeros(2, K))
     with pytest.raises(ValueError, match="RandomMultilinearMap needs positive sizes; got features=0"):
         RandomMultilinearMap(0, 3)
+
+
+@pytest.mark.parametrize("entropy", [False, True])
+def test_the_discriminators_accuracy_is_watched_every_row_alike(entropy: bool) -> None:
+    torch.manual_seed(0)
+    cdan = CDAN(features=3, classes=2, entropy=entropy, hidden=[4])
+    source, target = Source(torch.randn(25, 3), torch.randn(25, 2)), Target(torch.randn(20, 3), torch.randn(20, 2))
+    with torch.no_grad():
+        cdan.discriminator[-1].bias.fill_(0.02)  # so that it finds some of either domain
+    found = cdan.losses(source, target, torch.tensor(1.0))
+    judged = [
+        cdan.discriminator(multilinear_map(side.features, side.logits.softmax(1))) > 0 for side in (source, target)
+    ]
+    assert found["accuracy"] != 0.5  # which it would be too with the domains exchanged
+    assert found["accuracy"].item() == pytest.approx((judged[0].sum() / 25 + (~judged[1]).sum() / 20).item() / 2)
+    assert not found["accuracy"].requires_grad
+    assert torch.equal(cdan(source, target), found["domain"])
+    assert cdan.watches == {"accuracy"}

@@ -43,6 +43,32 @@ def split(layer: nn.Module) -> tuple[nn.Sequential, DomainSplit]:
 
 
 @pytest.mark.parametrize(("layer", "rest"), SHAPES)
+@pytest.mark.parametrize("momentum", [0.1, 0.7, None])
+def test_several_sources_each_by_its_own_statistics(
+    layer: Layer, rest: tuple[int, ...], momentum: float | None
+) -> None:
+    start = plain(layer, momentum=momentum)
+    layers = [copy.deepcopy(start) for _ in range(4)]  # three sources and the target
+    for one in layers:
+        one.momentum = 1.0  # their running statistics are then those of the last batch
+    both, told = split(start)
+    momentum_of = (lambda step: momentum) if momentum is not None else (lambda step: 1 / (step + 1))
+    mean, var = start.running_mean.clone(), start.running_var.clone()
+    for step in range(3):
+        x = batch(rest, step)
+        blocks = [*x[:N_S].chunk(3), x[N_S:]]
+        told.sources = 3
+        with told.of(n_source=N_S):
+            got = both(x)
+        torch.testing.assert_close(got, torch.cat([one(block) for one, block in zip(layers, blocks, strict=True)]))
+        share = momentum_of(step)
+        mean = (1 - share) * mean + share * sum(one.running_mean for one in layers[:3]) / 3
+        var = (1 - share) * var + share * sum(one.running_var for one in layers[:3]) / 3
+    torch.testing.assert_close(both[0].source_running_mean, mean)
+    torch.testing.assert_close(both[0].source_running_var, var)
+
+
+@pytest.mark.parametrize(("layer", "rest"), SHAPES)
 @pytest.mark.parametrize(
     "settings",
     [{}, {"momentum": None}, {"momentum": 0.7, "eps": 0.1}, {"affine": False}, {"track_running_stats": False}],
@@ -188,3 +214,54 @@ def test_a_failed_estimate_leaves_modes_and_momentum() -> None:
     assert module[0].training
     assert module[0].momentum == 0.1
     assert module[0].num_batches_tracked == 0
+
+
+class NormAct(nn.BatchNorm1d):
+    """As timm writes it: BatchNorm, dropout and activation in one layer."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.drop, self.act = nn.Identity(), nn.PReLU(init=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.drop(super().forward(x)))
+        return out
+
+
+def test_a_layer_that_also_activates_goes_on_doing_so() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), NormAct(4), nn.Linear(4, 2))
+    names, x = list(network.state_dict()), torch.randn(6, 3)
+    whole, expected = network(x), network.eval()(x)
+    layer, count = split_batchnorm(network)
+    assert count == 1
+    assert [name for name in network.state_dict() if "source_" not in name] == names
+    assert torch.equal(network(x), expected)
+    with layer.of(source=True):
+        assert torch.equal(network.train()(x), whole)
+    with layer.of(n_source=4):
+        hidden = network[:2](x)
+    assert torch.equal(hidden[:4], nn.PReLU(init=0.1)(nn.BatchNorm1d(4)(network[0](x[:4]))))
+
+
+def test_a_batchnorm_that_computes_something_else_is_refused() -> None:
+    class Doubled(nn.BatchNorm1d):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    with pytest.raises(
+        ValueError, match=r"the layer '1' is a Doubled with a forward of its own\. Use"
+    ):
+        split_batchnorm(nn.Sequential(nn.Linear(3, 4), Doubled(4)))
+
+
+def test_hooks_go_on_and_can_be_taken_off() -> None:
+    network, seen = nn.Sequential(nn.BatchNorm1d(3)), []
+    before = network[0].register_forward_pre_hook(lambda layer, inputs: seen.append("before"))
+    after = network[0].register_forward_hook(lambda layer, inputs, output: seen.append("after"))
+    split_batchnorm(network)
+    network(torch.randn(4, 3))
+    assert seen == ["before", "after"]
+    before.remove()
+    after.remove()
+    network(torch.randn(4, 3))
+    assert len(seen) == 2

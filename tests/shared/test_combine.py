@@ -45,7 +45,7 @@ def test_terms_are_named_weighted_and_summed() -> None:
     dann, ddc = create(DANN, weight=2.0), DDC(weight=3.0, schedule="ramp")
     progress = torch.tensor(0.1)
     got = Combine(dann=dann, ddc=ddc).losses(*batch(), progress)
-    assert list(got) == ["dann/domain", "ddc/features"]
+    assert list(got) == ["dann/domain", "dann/accuracy", "ddc/features"]
     assert torch.equal(got["dann/domain"], dann.losses(*batch(), progress)["domain"])
     assert torch.equal(got["ddc/features"], ddc.losses(*batch(), progress)["features"])
     total = Combine(dann=dann, ddc=ddc)(*batch(), progress)
@@ -61,12 +61,32 @@ def test_what_it_needs_is_what_its_parts_need() -> None:
     both = Combine(coral=DeepCORAL(), dan=DAN())
     assert both.needs == {"source", "logits"}
     assert both.least == 2
+    assert both.watches == frozenset()
+    assert both.sources == 1
     assert both.sees_target
     assert not Combine(none=SourceOnly()).sees_target
     with pytest.raises(ValueError, match="Combine needs target logits"):
         both(batch()[0], batch()[1]._replace(logits=None))
     with pytest.raises(ValueError, match="Combine needs at least 2 samples"):
         both(batch()[0], Target(batch()[1].features[:1], batch()[1].logits[:1]))
+
+
+def test_what_a_part_watches_is_watched_under_its_name() -> None:
+    both = Combine(dann=create(DANN), ddc=DDC(), more=Combine(again=create(DANN)))
+    assert both.watches == {"dann/accuracy", "more/again/accuracy"}
+    source, target = batch()
+    got = both.losses(source, target, torch.tensor(1.0))
+    assert both.watches <= got.keys()
+    losses = sum(value for name, value in got.items() if name not in both.watches)
+    torch.testing.assert_close(both(source, target), losses)
+
+
+def test_how_many_sources_it_was_made_for() -> None:
+    three = create(DANN, sources=3)
+    assert Combine(one=DDC(), three=three).sources == 3
+    assert "domain" in Combine(one=DDC(), three=three).needs
+    with pytest.raises(ValueError, match=r"Combine needs parts made for the same number of sources; got \[2, 3\]"):
+        Combine(two=create(DANN, sources=2), three=three)
 
 
 def test_the_leaders_updates_with_the_others_in_the_first() -> None:

@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from landbridge.shared.discriminator import DomainDiscriminator, domain_loss
+from landbridge.shared.discriminator import (
+    DomainDiscriminator,
+    domain_accuracy,
+    domain_loss,
+    domains_accuracy,
+    domains_loss,
+)
 
 
 def slow_domain_loss(source: list[float], target: list[float]) -> float:
@@ -86,3 +92,84 @@ def test_one_logit_a_sample() -> None:
 def test_what_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"DomainDiscriminator needs positive sizes and dropout in \[0, 1\); got"):
         DomainDiscriminator(**wrong)
+
+
+# ---- the accuracy that is watched
+
+
+@pytest.mark.parametrize(("n_s", "n_t"), [(1, 1), (5, 3), (2, 9)])
+def test_the_accuracy_is_the_mean_of_both_domains_shares(n_s: int, n_t: int) -> None:
+    generator = torch.Generator().manual_seed(n_s)
+    source, target = (torch.randn(n, generator=generator, requires_grad=True) for n in (n_s, n_t))
+    right_s = sum(1 for z in source.tolist() if z > 0) / n_s
+    right_t = sum(1 for z in target.tolist() if z <= 0) / n_t
+    got = domain_accuracy(source, target)
+    assert got.item() == pytest.approx((right_s + right_t) / 2)
+    assert not got.requires_grad
+    assert got.dtype == torch.float32
+    assert domain_accuracy(source.detach().bfloat16(), target.detach().bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("z", [-1.0, 0.0, 1.0])
+def test_who_always_says_the_same_is_right_half_the_time_whatever_the_sizes(z: float) -> None:
+    assert domain_accuracy(torch.full((9,), z), torch.full((2,), z)) == 0.5
+
+
+def test_who_knows_is_always_right() -> None:
+    assert domain_accuracy(torch.tensor([2.0, 0.1]), torch.tensor([-0.1])) == 1
+    assert domain_accuracy(torch.tensor([-2.0]), torch.tensor([0.1])) == 0
+    assert domain_accuracy(torch.tensor([0.0]), torch.tensor([-0.1])) == 0.75  # a guess
+
+
+# ---- many domains
+
+
+def slow_domains_loss(logits: list[list[float]], domain: list[int]) -> float:
+    total = 0.0
+    for j in range(len(logits[0])):
+        here = [row for row, d in zip(logits, domain, strict=True) if d == j]
+        for row in here:
+            total -= math.log(math.exp(row[j]) / sum(math.exp(z) for z in row)) / len(here)
+    return total
+
+
+@pytest.mark.parametrize("domain", [[0, 0, 1, 2, 2, 2], [2, 1, 0, 1, 2, 2], [0, 0, 0, 2, 2, 2]])
+def test_the_loss_of_many_is_each_domains_mean_summed(domain: list[int]) -> None:
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.tensor(slow_domains_loss(logits.tolist(), domain), dtype=torch.float64)
+    torch.testing.assert_close(domains_loss(logits, torch.tensor(domain)), expected, rtol=1e-10, atol=0)
+    right = [
+        sum(max(range(3), key=row.__getitem__) == j for row in rows) / len(rows)
+        for j in range(3)
+        if (rows := [row for row, d in zip(logits.tolist(), domain, strict=True) if d == j])
+    ]
+    assert domains_accuracy(logits, torch.tensor(domain)).item() == pytest.approx(sum(right) / len(right))
+
+
+def test_of_two_domains_it_is_the_loss_of_one_logit() -> None:
+    source, target = torch.tensor([0.3, -1.0, 2.0]).double(), torch.tensor([2.0, -0.5]).double()
+    z = torch.cat([source, target])
+    pair, domain = torch.stack([z, torch.zeros_like(z)], 1), torch.tensor([0, 0, 0, 1, 1])
+    torch.testing.assert_close(domains_loss(pair, domain), domain_loss(source, target), rtol=1e-12, atol=0)
+    torch.testing.assert_close(domains_accuracy(pair, domain), domain_accuracy(source, target))
+
+
+def test_not_knowing_is_m_log_m() -> None:
+    domain = torch.tensor([0, 1, 1, 2, 3, 3])
+    torch.testing.assert_close(domains_loss(torch.zeros(6, 4), domain), torch.tensor(4 * math.log(4)))
+    assert domains_accuracy(torch.zeros(6, 4), domain) == 0.25
+
+
+def test_large_logits_of_many_are_finite() -> None:
+    z = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], requires_grad=True)
+    loss = domains_loss(z, torch.tensor([0, 0]))
+    loss.backward()
+    assert loss == 1e4
+    assert z.grad.isfinite().all()
+
+
+def test_a_logit_for_each_of_many_domains() -> None:
+    assert DomainDiscriminator(6, hidden=[5], domains=4)(torch.zeros(3, 6)).shape == (3, 4)
+    assert DomainDiscriminator(6, hidden=[5], domains=2)(torch.zeros(3, 6)).shape == (3,)
+    with pytest.raises(ValueError, match="at least 2 domains to tell apart; got 1"):
+        DomainDiscriminator(6, domains=1)

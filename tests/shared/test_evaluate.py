@@ -102,6 +102,15 @@ def test_views_of_extreme_logits_stay_finite() -> None:
     assert torch.isfinite(seen).all()
 
 
+@pytest.mark.parametrize("shape", [(1,), ()])
+def test_views_of_one_number_a_sample_are_refused_and_one_view_is_not(shape: tuple[int, ...]) -> None:
+    model = Network(torch.nn.Identity(), torch.nn.Flatten(0) if shape == () else torch.nn.Identity())
+    some = Samples(torch.arange(3.0)[:, None], None, torch.device("cpu"))
+    assert forward_all(model, some)[1].shape == (3, *shape)
+    with pytest.raises(ValueError, match=r"needs logits of at least 2 classes; got \(9(, 1|,)\)\. Use a transform"):
+        forward_all(model, some, transform=Views())
+
+
 @pytest.mark.parametrize(
     ("shape", "views", "rows"),
     [((9, 3, 64, 64), 1, 500), ((9, 3, 65, 20), 1, 64), ((9, 3, 20, 65), 10, 6), ((9, 700), 1, 500), ((9, 4), 999, 1)],

@@ -118,7 +118,7 @@ def test_target_labels_cannot_be_given() -> None:
         TypeError, match="fit never reads target labels, so that they cannot leak; got target as a tupl"
     ):
         train(create(DANN), target=(data().target, data().labels[:33]))
-    assert Batch._fields == ("source", "labels", "target", "index")
+    assert Batch._fields == ("source", "labels", "target", "index", "domain")
     assert not any("label" in name for name in Target._fields)
 
 
@@ -211,8 +211,8 @@ def test_a_part_put_into_evaluation_mode_at_the_beginning_stays_so() -> None:
 
 def test_history_holds_the_weighted_terms_by_step() -> None:
     result = train(create(DANN), metrics_every=3)
-    assert result.history.names == ["task", "domain"]
-    assert result.history.values.shape == (5, 2)
+    assert result.history.names == ["task", "domain", "accuracy"]
+    assert result.history.values.shape == (5, 3)
     some, model, method = data(), network().train(), create(DANN)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(derive_seed(0, "step", 0))
@@ -222,6 +222,42 @@ def test_history_holds_the_weighted_terms_by_step() -> None:
         features, logits = model(torch.cat([some.inputs[rows], some.target[target_rows]]))
         assert result.history["task"][0] == F.cross_entropy(logits[:9], some.labels[rows])
         assert result.history["domain"][0] == method(Source(features[:9]), Target(features[9:]), 0.0)
+        judged = method.discriminator(features) > 0
+        share = (judged[:9].float().mean() + (~judged[9:]).float().mean()) / 2
+        torch.testing.assert_close(result.history["accuracy"][0], share)
+
+
+class Watches(SourceOnly):
+    """Records a number, which a graph hangs on."""
+
+    watches = frozenset({"size"})
+
+    def __init__(self) -> None:
+        super().__init__(see_target=True)
+        self.weight = 5.0
+
+    def terms(self, source: Source, target: Target, progress: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"size": 100 * source.features.square().mean()}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_watched_is_recorded_and_moves_nothing(accumulate: int) -> None:
+    watched = train(Watches(), accumulate=accumulate)
+    plain = train(SourceOnly(see_target=True), accumulate=accumulate)
+    assert same(watched.network, plain.network)
+    assert torch.equal(watched.history["task"], plain.history["task"])
+    assert watched.history.names == ["task", "size"]
+    assert bool((watched.history["size"] > 0).all())
+
+
+def test_a_method_that_only_watches_adds_nothing_of_its_own() -> None:
+    some = data()
+    features, logits = network().eval()(some.inputs)
+    source, target = Source(features, logits, some.labels), Target(*network().eval()(some.target))
+    watches = Watches()
+    assert not watches(source, target).any()
+    unweighted = watches.terms(source, target, torch.zeros(()))["size"]
+    assert torch.equal(watches.losses(source, target, torch.zeros(()))["size"], unweighted)
 
 
 def test_two_phases() -> None:

@@ -16,6 +16,8 @@ from landbridge.methods import METHODS
 from landbridge.shared.method import Method, Source, Target, Update
 from landbridge.shared.network import Network
 from landbridge.shared.optimizer import Optimizer
+from landbridge.shared.pairwise import Pairwise
+from landbridge.shared.result import FitResult
 from landbridge.shared.source_only import SourceOnly
 from landbridge.shared.step import Batch, Step, Stepper
 
@@ -230,6 +232,45 @@ def test_a_traced_step_is_the_step_and_is_traced_no_more_while_the_ramp_moves(
     assert after[0] > 0
     assert after == after[:1] * 4
     assert_close(traced.network, train(create(METHODS[name], **settings), network(dropout=0.0), steps=4).network)
+
+
+@pytest.mark.filterwarnings(r"ignore:The \.grad attribute of a Tensor that is not a leaf")  # torch's own, while tracing
+@pytest.mark.parametrize("case", ["pairwise", "three sources", "binary", "regression"])
+def test_other_tasks_and_several_sources_are_traced_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+    after: list[int] = []
+    compile, some = torch.compile, data()
+    several = [(some.inputs[i::3], some.labels[i::3]) for i in range(3)]
+    settings: dict[str, Any] = {
+        "pairwise": {"source": several, "batch_statistics": "per_domain"},
+        "three sources": {"source": several, "batch_statistics": "per_domain"},
+        "binary": {"source": (some.inputs, some.labels.clamp(max=1)), "task": "binary"},
+        "regression": {"source": (some.inputs, some.inputs[:, 0]), "task": "regression"},
+    }[case]
+
+    def go(**more: Any) -> FitResult:
+        model = network(dropout=0.0)
+        if "task" in settings:
+            torch.manual_seed(3)
+            model.head = nn.Linear(SIZES.features, 1)
+        method = create(DANN, sources=3) if case == "three sources" else create(DANN)
+        made = Pairwise(sources=3, make=lambda: create(DANN)) if case == "pairwise" else method
+        return train(made, model, steps=4, **settings, **more)
+
+    def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    with torch.random.fork_rng():
+        monkeypatch.setattr(torch, "compile", lambda function: compile(function, backend=count))
+        try:
+            noted = {"evaluate_at": range(5), "on_evaluate": lambda step, model: after.append(len(graphs))}
+            traced = go(compile=True, **noted)
+        finally:
+            torch.compiler.reset()
+        assert after[0] > 0
+        assert after == after[:1] * 4
+        assert_close(traced.network, go().network)
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
