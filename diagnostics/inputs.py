@@ -20,22 +20,29 @@ def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
     Args:
         function: the caller, which opens every message.
         name: of the argument.
-        value: (n, d) or (n, ...), which is flattened; a tensor, an array, or what numpy makes one of. Whole numbers and
-            half precision become float32; float64 stays.
+        value: (n, d) or (n, ...), which is flattened; a tensor, an array, or what numpy makes one of. Half precision
+            and whole numbers of 8 or 16 bits become float32, longer ones float64; float64 stays. A floating-point
+            tensor is not copied.
         least: how many rows it must have.
 
     Raises:
-        TypeError: for objects, strings or complex numbers.
-        ValueError: for fewer rows or dimensions, no features, or (NonFiniteError) NaN and inf.
+        TypeError: for objects, strings, complex numbers or sparse matrices.
+        ValueError: for fewer rows or dimensions, no features, masked entries, or (NonFiniteError) NaN and inf.
 
     >>> as_rows("f", "source", [[1, 2], [3, 4]]).dtype
-    torch.float32
+    torch.float64
     """
+    if hasattr(value, "toarray") or (isinstance(value, Tensor) and value.layout != torch.strided):
+        raise TypeError(
+            f"{function} needs {name} as a dense matrix; got a sparse one. Pass its .toarray() or .to_dense()."
+        )
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{function} got masked entries in {name}. Fill them, or drop their rows.")
     rows = value.detach() if isinstance(value, Tensor) else _from_array(function, name, np.asarray(value))
     if rows.is_complex():
         raise TypeError(f"{function} needs {name} as real numbers; got {rows.dtype}. Pass its real part, or both.")
     if rows.dtype not in (torch.float32, torch.float64):
-        rows = rows.float()
+        rows = rows.double() if rows.element_size() > 2 and rows.device.type in ("cpu", "cuda") else rows.float()
     if rows.ndim < 2:
         raise ValueError(
             f"{function} needs {name} of shape (rows, features); got {tuple(rows.shape)}. "
@@ -75,7 +82,9 @@ def as_pair(function: str, source: Any, target: Any, *, least: int = 2) -> tuple
     return x.to(dtype), y.to(dtype)
 
 
-def as_class_numbers(function: str, name: str, value: Any, rows: int, *, classes: int | None = None) -> NDArray[np.int64]:
+def as_class_numbers(
+    function: str, name: str, value: Any, rows: int, *, classes: int | None = None
+) -> NDArray[np.int64]:
     """Class numbers from 0, (rows,).
 
     Raises:
@@ -122,6 +131,8 @@ def _from_array(function: str, name: str, array: NDArray[Any]) -> Tensor:
         )
     if array.dtype.kind in "ui" and array.dtype.itemsize > 1:
         array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    return torch.from_numpy(np.array(array, order="C"))  # a copy: memory maps and negative strides are fine
+    longest = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(array.dtype.kind, array.dtype)
+    dtype = min(array.dtype, longest, key=lambda one: one.itemsize).newbyteorder("=")  # what torch knows
+    return torch.from_numpy(
+        np.array(array, dtype=dtype, order="C")
+    )  # a copy: memory maps and negative strides are fine

@@ -1,0 +1,336 @@
+"""One call that looks at two domains: the verdict, and all that the page shows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..shared.evaluate import forward_all
+from ..shared.files import write_atomically
+from ..shared.result import FitResult
+from .inputs import as_class_numbers, as_pair
+from .verdict import Verdict, decide
+
+if TYPE_CHECKING:
+    from .calibration import Calibration
+    from .confusion import Confusion
+    from .distances import Distances
+    from .embedding import Embedding
+    from .estimated_accuracy import EstimatedAccuracy
+    from .plan import PlanByClass
+    from .shifts import ClassShift, FeatureShift
+    from .spectra import Spectra
+    from .witness import Witness
+
+__all__ = ["Diagnosis", "diagnose"]
+
+PLAN_CLASSES = 40  # more classes make no readable matrix
+LONGEST_NAME = 32  # letters of a class or feature
+LEAST_ROWS = 5  # of each domain: with fewer no fold or interval is left
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What two domains look like beside each other; made by :func:`diagnose`.
+
+    Attributes:
+        verdict: is there a shift, of which kind, how sure, what to try first.
+        source: the rows compared, (n_s, d): the network's features, where one was given.
+        target: the same of the target, (n_t, d).
+        classes: names of the classes; () without labels.
+        distances: several, with intervals.
+        feature_shift: which features differ.
+        embedding: all rows in the plane.
+        witness: where one domain has more rows than the other.
+        spectra: how much each domain varies, and whether its leading directions are turned; None where a domain does
+            not vary, or has too few rows.
+        calibration: of the logits on the source; None without logits and labels.
+        estimated_accuracy: on the target, without its labels; None without logits and labels.
+        plan: transport between the classes, the target's as predicted (or as evaluated); None without them.
+        confusion: on the target, by its labels; None unless they are evaluated and there are logits.
+        class_shift: of each class between the domains, by the target's labels; None unless they are evaluated.
+        target_proportions: true class proportions of the target, (k,); None unless evaluated.
+        before: an earlier diagnosis of the same rows, such as before adaptation.
+        about: what was compared, as pairs of a word and its value, for the head of the page.
+        seed: of everything drawn.
+    """
+
+    verdict: Verdict
+    source: Tensor
+    target: Tensor
+    classes: tuple[str, ...]
+    distances: Distances
+    feature_shift: FeatureShift
+    embedding: Embedding
+    witness: Witness
+    spectra: Spectra | None
+    calibration: Calibration | None
+    estimated_accuracy: EstimatedAccuracy | None
+    plan: PlanByClass | None
+    confusion: Confusion | None
+    class_shift: ClassShift | None
+    target_proportions: NDArray[np.float64] | None
+    before: Diagnosis | None
+    about: tuple[tuple[str, str], ...]
+    seed: int
+
+    def write(self, path: Path | str, *, title: str = "source and target") -> Path:
+        """Write the page: one HTML file that fetches nothing, replaced whole or not at all.
+
+        Args:
+            path: the file.
+            title: its heading.
+
+        Raises:
+            ValueError: if the file cannot be written there.
+        """
+        from .page import render
+
+        path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"Diagnosis.write needs a file; got the folder {path}. Pass {path / 'report.html'}.")
+        content = render(self, title=title).encode()
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise ValueError(
+                f"the page {path} cannot be written ({error.strerror}). Pass a file in a folder that you may write to."
+            ) from error
+        return path
+
+    def __str__(self) -> str:
+        return str(self.verdict)
+
+
+class _Classes(NamedTuple):
+    """Labels as numbers, with the names behind the numbers."""
+
+    source: NDArray[np.int64] | None
+    target: NDArray[np.int64] | None
+    names: tuple[str, ...]
+
+
+def diagnose(
+    source: Any,
+    target: Any,
+    *,
+    source_labels: Any = None,
+    network: nn.Module | FitResult | None = None,
+    source_logits: Any = None,
+    target_logits: Any = None,
+    evaluate: Any = None,
+    classes: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    before: Diagnosis | None = None,
+    about: Sequence[tuple[str, str]] = (),
+    level: float = 0.05,
+    seed: int = 0,
+) -> Diagnosis:
+    """Look at two domains: is there a shift, of which kind, how sure is that, and what to try first.
+
+    The verdict is that of :func:`landbridge.diagnostics.decide`, made by tests whose false alarms stay within
+    ``level``; the distances, estimates and figures around it explain it and do not enter it. It is about the rows
+    given: raw values, or with ``network`` its features. **Source rows that a network was trained on** are no fair
+    sample of its features or logits; pass rows held out.
+
+    Args:
+        source: rows of the source, (n_s, d) or (n_s, ...); with ``network`` its inputs.
+        target: rows of the target, without labels.
+        source_labels: of the source rows, (n_s,): class numbers, or names where there are no logits.
+        network: a :class:`~landbridge.Network` or what ``fit`` gave back: its features are compared, its logits used.
+        source_logits: of a classifier of your own, (n_s, k), together with ``target_logits``.
+        target_logits: (n_t, k).
+        evaluate: labels of the target, (n_t,). They are scored against, on the page, and **change no verdict**.
+        classes: names of the classes, in the order of their numbers; long ones are cut.
+        names: of the features, d of them, for the figures; likewise.
+        before: an earlier diagnosis, such as of the features before adaptation; the page shows both.
+        about: words and values for the head of the page.
+        level: share of false alarms, between 0 and 0.5.
+        seed: of everything drawn; the same seed gives the same page.
+
+    Raises:
+        TypeError: for what is no array of numbers, or no network.
+        ValueError: for shapes that do not fit, NaN, both a network and logits, or a level out of range.
+
+    >>> rng = np.random.default_rng(0)
+    >>> found = diagnose(rng.normal(size=(80, 3)), rng.normal(size=(80, 3)) + [0.0, 0.0, 3.0])
+    >>> found.verdict.shifted, found.feature_shift.shifted()
+    (True, ['feature 2'])
+    """
+    from .distances import distances
+    from .embedding import embedding
+    from .shifts import feature_shift
+    from .witness import witness
+
+    if network is not None:
+        if source_logits is not None or target_logits is not None:
+            raise ValueError("diagnose takes a network or logits, not both: the network gives its own.")
+        source, source_logits = _forward(network, source, "source")
+        target, target_logits = _forward(network, target, "target")
+    x, z = as_pair("diagnose", source, target, least=LEAST_ROWS)
+    known = _as_classes(x, z, source_labels, evaluate, source_logits, classes)
+    verdict = decide(
+        x,
+        z,
+        source_labels=known.source,
+        source_logits=source_logits,
+        target_logits=target_logits,
+        level=level,
+        seed=seed,
+    )
+    logits = None if source_logits is None else (source_logits, target_logits)
+    predicted = None if logits is None else np.asarray(torch.as_tensor(logits[1]).argmax(1).cpu())
+    of_target = known.target if known.target is not None else predicted
+    facts = [("source rows", f"{len(x)}"), ("target rows", f"{len(z)}"), ("features", f"{x.shape[1]}")]
+    if known.names:
+        facts.append(("classes", f"{len(known.names)}"))
+    names = None if names is None else [_short(name) for name in names]
+    return Diagnosis(
+        verdict=verdict,
+        source=x,
+        target=z,
+        classes=known.names,
+        distances=distances(x, z, seed=seed),
+        feature_shift=feature_shift(x, z, names=names),
+        embedding=embedding(x, z, source_classes=known.source, target_classes=of_target, seed=seed),
+        witness=witness(x, z, names=names, seed=seed),
+        spectra=_spectra(x, z, seed),
+        **_of_the_model(known, logits, seed),
+        plan=_plan(x, z, known, of_target, seed),
+        confusion=_confusion(known, predicted),
+        class_shift=_class_shift(x, z, known, seed),
+        target_proportions=_proportions(known),
+        before=before,
+        about=(*about, *facts, ("level", f"{level:g}"), ("seed", f"{seed}")),
+        seed=seed,
+    )
+
+
+def _forward(network: Any, rows: Any, domain: str) -> tuple[Tensor, Tensor | None]:
+    """Features and logits; no logits of a network that predicts values."""
+    from ..shared.batches import as_samples
+
+    if isinstance(network, FitResult):
+        features, logits = network.forward(rows, source=domain == "source")
+        task = network.task
+    elif isinstance(network, nn.Module):
+        like = next(network.parameters(), torch.empty(0))
+        samples = as_samples("diagnose", domain, rows, like.device, labelled=False, dtype=like.dtype)
+        features, logits = forward_all(network, samples, source=domain == "source")
+        task = "classification"
+    else:
+        raise TypeError(
+            f"diagnose needs network as a landbridge.Network or the result of fit; got {type(network).__name__}. "
+            "lb.wrap(module, head=...) makes a Network of any module."
+        )
+    return features.flatten(1), logits if task != "regression" and logits.ndim == 2 and logits.shape[1] > 1 else None
+
+
+def _as_classes(
+    x: Tensor, z: Tensor, source_labels: Any, evaluate: Any, logits: Any, classes: Sequence[str] | None
+) -> _Classes:
+    if source_labels is None and evaluate is None:
+        return _Classes(None, None, ())
+    given = [
+        (name, _plain(labels), len(rows))
+        for name, labels, rows in (("source_labels", source_labels, x), ("evaluate", evaluate, z))
+        if labels is not None
+    ]
+    if all(array.dtype.kind in "iub" and (not array.size or array.min() >= 0) for _, array, _ in given):
+        k = None if logits is None else int(logits.shape[1])
+        if classes is not None:
+            k = len(classes)
+        numbers = {name: as_class_numbers("diagnose", name, array, rows, classes=k) for name, array, rows in given}
+        count = k or max(int(found.max()) for found in numbers.values()) + 1
+        shown = tuple(_short(name) for name in (range(count) if classes is None else classes))
+        return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), shown)
+    if logits is not None or classes is not None:
+        raise TypeError(
+            "diagnose needs class numbers from 0, as the logits' columns are, where there are logits or names of "
+            f"classes; got labels of dtype {given[0][1].dtype}. Number them in the order of the columns."
+        )
+    return _named(given)
+
+
+def _named(given: list[tuple[str, NDArray[Any], int]]) -> _Classes:
+    """Labels of any kind, numbered in their sorted order."""
+    for name, array, rows in given:
+        if array.dtype.kind == "f":
+            raise TypeError(
+                f"diagnose needs {name} as classes; got numbers of dtype {array.dtype}. For a regression leave the "
+                "labels out: only the inputs are compared."
+            )
+        if array.dtype.kind not in "iubUS":
+            raise TypeError(f"diagnose needs {name} as class numbers or names; got an array of dtype {array.dtype}.")
+        if array.shape != (rows,):
+            raise ValueError(f"diagnose needs one entry of {name} a row, shape ({rows},); got {array.shape}.")
+    names = sorted(set().union(*(array.tolist() for _, array, _ in given)))
+    place = {name: number for number, name in enumerate(names)}
+    numbers = {name: np.array([place[label] for label in array.tolist()], dtype=np.int64) for name, array, _ in given}
+    return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), tuple(map(_short, names)))
+
+
+def _short(name: object) -> str:
+    """A name that leaves room for the drawing; a pair of dollar signs would be read as a formula."""
+    text = " ".join(str(name).replace("$", "\N{FULLWIDTH DOLLAR SIGN}").split())
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _plain(labels: Any) -> NDArray[Any]:
+    return np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+
+
+def _spectra(x: Tensor, z: Tensor, seed: int) -> Spectra | None:
+    from .spectra import spectra
+
+    varies = bool((x != x[:1]).any()) and bool((z != z[:1]).any())
+    return spectra(x, z, seed=seed) if varies else None
+
+
+def _of_the_model(known: _Classes, logits: tuple[Any, Any] | None, seed: int) -> dict[str, Any]:
+    from .calibration import calibration
+    from .estimated_accuracy import estimated_accuracy
+
+    if known.source is None or logits is None:
+        return {"calibration": None, "estimated_accuracy": None}
+    return {
+        "calibration": calibration(logits[0], known.source, seed=seed),
+        "estimated_accuracy": estimated_accuracy(logits[0], known.source, logits[1], seed=seed),
+    }
+
+
+def _plan(x: Tensor, z: Tensor, known: _Classes, of_target: NDArray[Any] | None, seed: int) -> PlanByClass | None:
+    from .plan import plan_by_class
+
+    if known.source is None or of_target is None or len(known.names) > PLAN_CLASSES:
+        return None
+    return plan_by_class(x, known.source, z, of_target, classes=known.names, seed=seed)
+
+
+def _confusion(known: _Classes, predicted: NDArray[Any] | None) -> Confusion | None:
+    from .confusion import confusion
+
+    if known.target is None or predicted is None:
+        return None
+    return confusion(known.target, predicted, known.names)
+
+
+def _class_shift(x: Tensor, z: Tensor, known: _Classes, seed: int) -> ClassShift | None:
+    from .shifts import class_shift
+
+    if known.source is None or known.target is None:
+        return None
+    return class_shift(x, known.source, z, known.target, seed=seed)
+
+
+def _proportions(known: _Classes) -> NDArray[np.float64] | None:
+    if known.target is None:
+        return None
+    return np.bincount(known.target, minlength=len(known.names)) / len(known.target)

@@ -1,0 +1,131 @@
+"""What the diagnostics accept, and the sentences for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+
+from landbridge.diagnostics.inputs import as_class_numbers, as_class_scores, as_pair, as_rows
+from landbridge.shared.checks import NonFiniteError
+
+ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (ROWS, torch.float64),
+        (np.array(ROWS, dtype=np.float32), torch.float32),
+        (np.array(ROWS, dtype=np.float16), torch.float32),
+        (np.array(ROWS, dtype=np.longdouble), torch.float64),
+        (np.array(ROWS, dtype=np.int64), torch.float64),
+        (np.array(ROWS, dtype=np.uint8), torch.float32),
+        (np.array(ROWS, dtype=np.uint16), torch.float32),
+        (np.array(ROWS).astype(">f8"), torch.float64),
+        (np.array(ROWS).astype(">f4"), torch.float32),
+        (np.array(ROWS).astype(">i2"), torch.float32),
+        (np.array(ROWS)[::-1][::-1, ::1], torch.float64),
+        (torch.tensor(ROWS, dtype=torch.bfloat16), torch.float32),
+        (torch.tensor(ROWS, dtype=torch.int32), torch.float64),
+        (torch.tensor(ROWS, dtype=torch.int8), torch.float32),
+        (torch.tensor(ROWS, requires_grad=True), torch.float32),
+    ],
+)
+def test_numbers_of_any_kind_become_rows(value: Any, dtype: torch.dtype) -> None:
+    rows = as_rows("f", "source", value)
+    assert rows.dtype == dtype
+    assert not rows.requires_grad
+    assert rows.tolist() == ROWS
+
+
+def test_whole_numbers_keep_their_digits() -> None:
+    large = 2**24 + 1
+    assert as_rows("f", "x", np.array([[large], [large]])).tolist() == [[large], [large]]
+    assert as_rows("f", "x", torch.tensor([[large], [large]])).tolist() == [[large], [large]]
+
+
+def test_yes_and_no_become_one_and_zero() -> None:
+    assert as_rows("f", "x", np.array([[True], [False]])).tolist() == [[1.0], [0.0]]
+
+
+def test_images_are_flattened_and_memory_maps_read(tmp_path: Any) -> None:
+    assert as_rows("f", "x", np.zeros((4, 3, 8, 8), dtype=np.uint8)).shape == (4, 192)
+    mapped = np.memmap(tmp_path / "rows", dtype=np.float32, mode="w+", shape=(3, 2))
+    mapped[:] = ROWS
+    mapped.flush()
+    read = np.memmap(tmp_path / "rows", dtype=np.float32, mode="r", shape=(3, 2))
+    assert as_rows("f", "x", read).tolist() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "sentence"),
+    [
+        (np.array([["a", "b"], ["c", "d"]]), TypeError, "f needs source as numbers; got an array of dtype <U1"),
+        (np.array([[object(), 1]]), TypeError, "dtype object"),
+        (np.array(ROWS) * 1j, TypeError, "real numbers; got torch.complex128"),
+        (np.array(ROWS, dtype=np.clongdouble), TypeError, "real numbers; got torch.complex128"),
+        (csr_matrix(np.eye(3)), TypeError, "sparse"),
+        (torch.eye(3).to_sparse(), TypeError, "sparse"),
+        ([1.0, 2.0, 3.0], ValueError, r"shape \(rows, features\); got \(3,\).*reshape\(-1, 1\)"),
+        (3.0, ValueError, r"got \(\)"),
+        ([[1.0, 2.0]], ValueError, r"at least 2 rows.*got \(1, 2\).*more samples"),
+        (np.zeros((5, 0)), ValueError, r"one feature in source; got \(5, 0\)"),
+        (np.zeros((0, 5)), ValueError, r"got \(0, 5\)"),
+        ([[1.0, 2.0], [np.nan, 0.0], [np.inf, 0.0]], NonFiniteError, "2 of 3 rows, the first is row 1"),
+        (np.ma.masked_equal(np.array(ROWS), 4.0), ValueError, "masked"),
+    ],
+)
+def test_what_is_no_matrix_of_numbers_meets_a_sentence(value: Any, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        as_rows("f", "source", value)
+
+
+def test_finite_numbers_whose_sum_overflows_are_fine() -> None:
+    assert as_rows("f", "x", np.full((4, 2), 3e38, dtype=np.float32)).isfinite().all()
+
+
+def test_a_pair_takes_the_longer_type() -> None:
+    x, y = as_pair("f", np.array(ROWS, dtype=np.float32), np.array(ROWS))
+    assert x.dtype == y.dtype == torch.float64
+
+
+def test_a_pair_of_different_sizes_or_devices_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"f compares.*\(3, 2\) and target \(3, 1\)"):
+        as_pair("f", ROWS, np.array(ROWS)[:, :1])
+    with pytest.raises(ValueError, match="one device; got cpu and meta"):
+        as_pair("f", torch.tensor(ROWS), _on_meta())
+
+
+def _on_meta() -> Any:
+    class Elsewhere(torch.Tensor):
+        """Rows that say they are on another device."""
+
+        @property
+        def device(self) -> Any:  # type: ignore[override]
+            return torch.device("meta")
+
+    return torch.tensor(ROWS).as_subclass(Elsewhere)
+
+
+def test_class_numbers() -> None:
+    assert as_class_numbers("f", "labels", [0, 2, 1], 3).tolist() == [0, 2, 1]
+    assert as_class_numbers("f", "labels", torch.tensor([1, 0]), 2, classes=2).dtype == np.int64
+    with pytest.raises(TypeError, match=r"f needs labels as whole class numbers; got dtype float64.*numpy.unique"):
+        as_class_numbers("f", "labels", [0.0, 1.0], 2)
+    with pytest.raises(ValueError, match=r"shape \(3,\); got \(2,\)"):
+        as_class_numbers("f", "labels", [0, 1], 3)
+    with pytest.raises(ValueError, match="from 0 to 1; got 0 to 2"):
+        as_class_numbers("f", "labels", [0, 2], 2, classes=2)
+    with pytest.raises(ValueError, match="from 0; got -1 to 2"):
+        as_class_numbers("f", "labels", [-1, 2], 2)
+
+
+def test_class_scores() -> None:
+    assert as_class_scores("f", "logits", torch.tensor(ROWS)).tolist() == ROWS
+    assert as_class_scores("f", "logits", [[1, 2]]).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"at least 2 classes; got \(3, 1\).*numpy.stack"):
+        as_class_scores("f", "logits", np.array(ROWS)[:, :1])
