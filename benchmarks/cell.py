@@ -33,6 +33,7 @@ from ..shared.validators import VALIDATORS
 from .datasets import Split, TaskData, load_task
 from .datasets.base import hash_order
 from .memory import peak_memory, reset_peak
+from .own_methods import OwnMethod
 from .results import SCHEMA, Cell, Checkpoint, cell_folder, write_result
 from .selection import score_cell
 from .settings import CellSettings
@@ -53,6 +54,7 @@ class Job(NamedTuple):
         device: ``auto``, ``cpu``, ``cuda``.
         keep: ``all``, or ``scores`` to drop stored outputs once they are scored.
         weights: of the backbone: a file, ``pretrained`` or ``none``; settings hold its digest.
+        own: the method, where it is the user's own.
     """
 
     settings: CellSettings
@@ -62,6 +64,7 @@ class Job(NamedTuple):
     device: str
     keep: str
     weights: Path | str = "pretrained"
+    own: OwnMethod | None = None
 
     @property
     def folder(self) -> Path:
@@ -145,14 +148,18 @@ def _load(settings: CellSettings, data: Path | None, repeat: int) -> TaskData:
     )  # fmt: skip
 
 
-def cell_identity(settings: CellSettings, data: TaskData) -> str:
+def cell_identity(settings: CellSettings, data: TaskData, own: OwnMethod | None = None) -> str:
     """The identity of a cell with this data and the present versions of its method and network."""
     if settings.adaptation.classifier is not None:
         from .classical import VERSION
 
         return settings.identity(data.checksum, f"classical {VERSION}")
-    method = METHODS[settings.adaptation.method].version
+    method = _kind(settings, own).version
     return settings.identity(data.checksum, f"method {method}, network {network_version(settings)}")
+
+
+def _kind(settings: CellSettings, own: OwnMethod | None) -> type[Method]:
+    return METHODS[settings.adaptation.method] if own is None else own.load()
 
 
 def _on_features(settings: CellSettings) -> bool:
@@ -197,11 +204,11 @@ def build_network(settings: CellSettings, data: TaskData, weights: Path | str) -
     )
 
 
-def build_method(settings: CellSettings, classes: int) -> Method:
+def build_method(settings: CellSettings, classes: int, own: OwnMethod | None = None) -> Method:
     """The method of a cell; wrong settings meet a sentence that names the row."""
     sizes = Sizes(features=feature_size(settings), classes=classes)
     try:
-        return METHODS[settings.adaptation.method].create(sizes, **settings.adaptation.settings)
+        return _kind(settings, own).create(sizes, **settings.adaptation.settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"method {settings.method!r} of suite {settings.suite!r}: {error}") from error
 
@@ -224,7 +231,7 @@ def run_cell(job: Job) -> Cell:
     with seeded(base, "network"):
         network = build_network(settings, data, job.weights)
     with seeded(base, "method"):
-        method = build_method(settings, classes)
+        method = build_method(settings, classes, job.own)
     train = data.target_train if settings.adaptation.trains_on == "target" else data.source_train
     outputs = _Outputs(job, data, device)
     result = fit(

@@ -1,4 +1,4 @@
-"""The command line: bench, table, validators, report, methods, data."""
+"""The command line: bench, table, validators, report, diagnose, methods, data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from .cli_data import DataOption, data_app
+from .cli_diagnose import diagnose
 
 if TYPE_CHECKING:
     from .results import Cell
@@ -33,6 +34,7 @@ app = typer.Typer(
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 app.add_typer(data_app, name="data")
+app.command()(diagnose)
 
 
 def run() -> None:
@@ -92,6 +94,12 @@ def bench(
     side: Annotated[int | None, typer.Option(min=32, help="Photographs: pixels the network sees.")] = None,
     ten_crops: Annotated[bool, typer.Option("--ten-crops", help="Photographs: evaluate on ten crops.")] = False,
     validator: Annotated[str | None, typer.Option(help="Label-free score of the column 'chosen'.")] = None,
+    method_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE:CLASS", help="A row more: a method of yours, from a file. NAME=FILE:CLASS names the row."
+        ),
+    ] = None,
 ) -> None:
     """Fill a suite's table: run the cells that are missing, then write and print it.
 
@@ -100,11 +108,14 @@ def bench(
     from ..shared.fit import resolve_device
     from ..shared.names import nearest
     from . import runner
+    from .own_methods import read_own, with_own
     from .suite import choose_backbone, read_suite
 
     if keep_outputs not in ("all", "scores"):
         raise ValueError("--keep-outputs: " + nearest("word", keep_outputs, ["all", "scores"]))
-    chosen = read_suite(suite)
+    own = [read_own(asked) for asked in method_from or ()]
+    chosen = with_own(read_suite(suite), own)
+    methods = methods if methods is None else ",".join([methods, *(each.name for each in own)])
     protocol = protocol or chosen.protocol
     if protocol not in chosen.protocols:
         raise ValueError("--protocol: " + nearest("protocol", protocol, chosen.protocols))
@@ -140,6 +151,7 @@ def bench(
             checkpoints=checkpoints,
             backbone=network,
             weights=source,
+            own=own,
             say=errors.print,
         )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

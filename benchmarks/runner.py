@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .cell import KEPT_ROWS, Job, build_method, build_network, cell_identity, feature_size, load_cell_data, run_cell
+from .own_methods import OwnMethod
 from .results import Cell
 from .settings import BackboneSettings, CellSettings
 from .suite import Suite
@@ -66,6 +67,7 @@ def plan(
     checkpoints: int | None = None,
     backbone: BackboneSettings | None = None,
     weights: Path | str = "pretrained",
+    own: Sequence[OwnMethod] = (),
     say: Callable[[str], None] | None = None,
 ) -> Plan:
     """Find out what is missing, and whether it can be made: data read, methods built, room on the disk.
@@ -76,6 +78,7 @@ def plan(
     """
     jobs: list[Job] = []
     changed: list[str] = []
+    mine = {each.name: each for each in own}
     identities = set()
     done = resumed = 0
     built: set[str] = set()
@@ -88,8 +91,9 @@ def plan(
                     if settings.network.network not in built:
                         built.add(settings.network.network)
                         build_network(settings, data_of_task, weights)
-                    build_method(settings, len(data_of_task.classes))
-                job = Job(settings, cell_identity(settings, data_of_task), out.resolve(), data, device, keep, weights)
+                    build_method(settings, len(data_of_task.classes), mine.get(method))
+                identity = cell_identity(settings, data_of_task, mine.get(method))
+                job = Job(settings, identity, out.resolve(), data, device, keep, weights, mine.get(method))
                 identities.add(job.identity)
                 if fresh:
                     shutil.rmtree(job.work, ignore_errors=True)

@@ -120,6 +120,7 @@ class MethodSettings(Settings):
         source: the paper that the settings come from.
         classifier: the final classifier of a classical row; ``method`` is then an estimator's name.
         grid: what a protocol that is tuned by target labels searches.
+        code: of a method of the user's own, the digest of its file and its class; no suite file says it.
     """
 
     method: str
@@ -131,6 +132,7 @@ class MethodSettings(Settings):
     source: str = ""
     classifier: Literal["1nn", "svm", "svm-rbf", "svm-similarity"] | None = None
     grid: dict[str, list[Any]] = {}
+    code: str = ""
 
 
 class Training(Settings):
@@ -191,7 +193,7 @@ DEFAULT_ROWS = ("source-only", "adabn", "dann", "cdan", "cdan-e", "dan", "jan", 
 LATER: dict[str, dict[str, Any]] = {
     "": {"backbone": None},
     "rules": {"per_class": {}, "tuned": "none"},
-    "adaptation": {"optimizer": None, "frozen": {}, "classifier": None, "grid": {}},
+    "adaptation": {"optimizer": None, "frozen": {}, "classifier": None, "grid": {}, "code": ""},
 }
 
 

@@ -337,6 +337,8 @@ def _check_names(path: Path, suite: Suite) -> None:
         except (ValueError, ImportError) as error:
             raise SuiteError(f"{path}: {error}") from error
     for name, row in suite.methods.items():
+        if row.code:
+            raise SuiteError(f"{path}: row {name!r}: 'code' is not for suite files; use --method-from FILE:CLASS.")
         if row.classifier is None:
             need("method", row.method, METHODS)
             continue

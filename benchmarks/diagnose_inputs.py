@@ -1,0 +1,238 @@
+"""What ``landbridge diagnose`` reads: arrays in .npz files, folders of images, and the stored outputs of a cell."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .datasets.base import DataError, hash_order
+from .results import RESULT
+
+__all__ = ["MOST_GIB", "SIDE", "Arrays", "Domain", "Run", "read_cell", "read_domain", "read_npz"]
+
+MOST_GIB = 4.0  # unpacked, of one archive
+SIDE = 32  # pixels that images of a folder are squashed to
+MOST_IMAGES = 2000  # of one folder
+ROWS = ("x", "features")
+NAMES = (*ROWS, "y", "logits")
+
+
+class Arrays(NamedTuple):
+    """What a file holds."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None = None
+    logits: NDArray[Any] | None = None
+
+
+class Domain(NamedTuple):
+    """One domain as it is compared, and a sentence on how it was made."""
+
+    arrays: Arrays
+    about: str
+
+
+class Run(NamedTuple):
+    """The stored outputs of a cell at its first and its last checkpoint."""
+
+    title: str
+    first: tuple[Arrays, Arrays]  # source, target
+    last: tuple[Arrays, Arrays]
+    steps: tuple[int, int]
+    split: str  # of the source
+    classes: tuple[str, ...] | None
+    target_labels: NDArray[np.int64]
+
+
+def read_domain(
+    path: Path, *, most_gib: float = MOST_GIB, side: int = SIDE, say: Callable[[str], None] | None = None
+) -> Domain:
+    """A domain from an .npz file or a folder of images.
+
+    Args:
+        path: the file or folder.
+        most_gib: of an archive, unpacked.
+        side: pixels of a folder's images.
+        say: told of what takes long.
+
+    Raises:
+        ValueError: if there is neither, and as :func:`read_npz`; a DataError for images that cannot be read.
+    """
+    if path.is_dir():
+        return _read_folder(path, side, say)
+    if not path.exists():
+        raise ValueError(
+            f"diagnose found neither a file nor a folder at {path}. Pass an .npz file or a folder of images."
+        )
+    return Domain(read_npz(path, most_gib=most_gib), f"{path.name}")
+
+
+def read_npz(path: Path, *, most_gib: float = MOST_GIB) -> Arrays:
+    """The arrays ``x`` (or ``features``), ``y`` and ``logits`` of an .npz file; others are not opened.
+
+    Nothing in the file is unpickled. How large the arrays unpack is read from the archive's own directory before any of
+    them is, and no more than that is ever unpacked.
+
+    Args:
+        path: the file.
+        most_gib: how much it may unpack to.
+
+    Raises:
+        ValueError: for what is no .npz file, one without ``x``, one that is too large, or arrays of objects.
+
+    >>> read_npz(Path("nowhere.npz"))
+    Traceback (most recent call last):
+    ValueError: diagnose found no file at nowhere.npz.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+    except FileNotFoundError:
+        raise ValueError(f"diagnose found no file at {path}.") from None
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(
+            f"diagnose cannot read {path} as an .npz file ({error}). Write one with "
+            f"numpy.savez('{path.stem}.npz', x=rows, y=classes)."
+        ) from error
+    there = [name for name in ROWS if name in sizes]
+    if len(there) != 1:
+        came = ", ".join(sorted(sizes)[:8]) or "nothing"
+        wanted = "one array of rows, named x or features" if not there else "x or features, not both"
+        raise ValueError(f"diagnose needs {wanted}, in {path}; it holds {came}. Write x=rows, and y=classes if known.")
+    unpacked = sum(size for name, size in sizes.items() if name in NAMES) / 2**30
+    if unpacked > most_gib:
+        raise ValueError(
+            f"{path} unpacks to {unpacked:.3g} GiB, more than {most_gib:g}. If you trust it, pass --most-gib "
+            f"{unpacked * 1.01:.2g}; or store fewer rows: some thousands tell a shift."
+        )
+    found = {name: _read_array(path, name) for name in NAMES if name in sizes}
+    return Arrays(found[there[0]], found.get("y"), found.get("logits"))
+
+
+def _read_array(path: Path, name: str) -> NDArray[Any]:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            array = np.asarray(file[name])
+    except MemoryError:
+        raise ValueError(f"the array {name} of {path} does not fit into memory. Store fewer rows.") from None
+    except Exception as error:  # what a damaged or hostile file raises is anything
+        if "allow_pickle" in str(error) or "Object arrays" in str(error):
+            raise ValueError(
+                f"the array {name} of {path} holds Python objects, which are never unpickled: that could run code. "
+                "Store numbers (or strings, for y): array.astype(float)."
+            ) from None
+        raise ValueError(
+            f"the array {name} of {path} cannot be read ({type(error).__name__}: {error}). Write the file again with "
+            "numpy.savez."
+        ) from error
+    return array
+
+
+def _read_folder(path: Path, side: int, say: Callable[[str], None] | None) -> Domain:
+    """Images of a folder, (n, 3, side, side) uint8; folders within it are classes."""
+    from .datasets.folders import SUFFIXES
+
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".") and file.is_file()
+    )
+    if not files:
+        raise DataError(
+            path, "a folder of images", f"none ending in {', '.join(SUFFIXES[:6])} ...", "Pass another folder."
+        )
+    classes = [file.relative_to(path).parts[0] if file.parent != path else None for file in files]
+    total = len(files)
+    if total > MOST_IMAGES:
+        kept = np.sort(hash_order("diagnose/images", np.arange(total, dtype=np.int64))[:MOST_IMAGES])
+        files, classes = [files[i] for i in kept], [classes[i] for i in kept]
+    if say is not None:
+        say(f"reading {len(files)} images of {path}" + (f", drawn from {total}" if total > len(files) else ""))
+    images = np.empty((len(files), 3, side, side), dtype=np.uint8)
+    for place, file in enumerate(files):
+        images[place] = _decoded(file, side)
+    labels = None if None in classes else np.array(classes, dtype=np.str_)
+    drawn = f", {len(files)} drawn of {total}" if total > len(files) else ""
+    return Domain(Arrays(images, labels), f"{path.name}: images squashed to {side} x {side} pixels{drawn}")
+
+
+def _decoded(file: Path, side: int) -> NDArray[np.uint8]:
+    from .datasets.decode import Unreadable, decode
+
+    try:
+        return decode(file, side)
+    except Unreadable as error:
+        raise DataError(file, "an image", str(error), "Remove it, or put a readable one there.") from None
+
+
+def read_cell(folder: Path) -> Run:
+    """A benchmark cell's stored features and logits at its first and last checkpoint.
+
+    The source is its held-out rows, which the network did not learn from, where the protocol holds some out.
+
+    Args:
+        folder: a cell's own folder, with ``result.json`` and ``outputs``.
+
+    Raises:
+        ValueError: if it is no such folder, has no stored outputs, or they are damaged.
+    """
+    from .results import Cell
+
+    if not (folder / RESULT).is_file():
+        inner = sorted(folder.glob(f"cells/*/*/*/{RESULT}"))[:1] or sorted(folder.glob(f"**/{RESULT}"))[:1]
+        hint = (
+            f" Pass one cell, such as {inner[0].parent}." if inner else " Pass a folder that 'landbridge bench' made."
+        )
+        raise ValueError(f"diagnose needs the folder of one cell; there is no {RESULT} in {folder}.{hint}")
+    try:
+        cell = Cell.model_validate_json((folder / RESULT).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"diagnose cannot read {folder / RESULT} ({str(error).splitlines()[0]}).") from error
+    steps = sorted((folder / "outputs").glob("step-*.npz"))
+    if not steps:
+        raise ValueError(
+            f"the cell {folder} has no stored outputs (--keep-outputs scores, a classical row, or deleted). Run the "
+            "benchmark again with --keep-outputs all."
+        )
+    first, last = _read_step(steps[0]), _read_step(steps[-1])
+    with np.load(folder / "target_labels.npz", allow_pickle=False) as file:
+        labels = dict(zip(file["target_eval/rows"].tolist(), file["target_eval/labels"].tolist(), strict=True))
+    classes = cell.settings.get("classes")
+    return Run(
+        title=f"{cell.task}, {cell.label}, seed {cell.seed}",
+        first=first.pair,
+        last=last.pair,
+        steps=(_step(steps[0]), _step(steps[-1])),
+        split=last.split,
+        classes=tuple(map(str, classes)) if isinstance(classes, list) else None,
+        target_labels=np.array([labels[row] for row in last.target_rows.tolist()], dtype=np.int64),
+    )
+
+
+class _Step(NamedTuple):
+    pair: tuple[Arrays, Arrays]
+    split: str
+    target_rows: NDArray[np.int64]
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.split("-")[1])
+
+
+def _read_step(path: Path) -> _Step:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            split = "source_holdout" if "source_holdout/features" in file else "source_train"
+            source, target = (
+                Arrays(file[f"{name}/features"].astype(np.float32), None, file[f"{name}/logits"].astype(np.float32))
+                for name in (split, "target_eval")
+            )
+            labels, rows = file[f"{split}/labels"], file["target_eval/rows"]
+    except Exception as error:  # of a damaged archive: BadZipFile, ValueError, KeyError, EOFError ...
+        raise ValueError(f"the stored outputs {path} cannot be read ({error}). Run the cell again.") from error
+    return _Step((source._replace(y=labels.astype(np.int64)), target), split, rows)
