@@ -1,21 +1,111 @@
-"""What the pages under docs/ show, runs: the suites of docs/suites.md, to the table."""
+"""What the pages under docs/ show, runs: python, commands, and the suites of docs/suites.md to their tables."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import typer
 from made_photos import THREE_CLASSES, make_photos
 
 from landbridge.benchmarks import cli, plots
 from landbridge.benchmarks.suite import read_suite
 
-PAGE = Path(__file__).parents[1] / "docs" / "suites.md"
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGE = ROOT / "docs" / "suites.md"
 TOML = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S) if PAGE.exists() else []
-pytestmark = pytest.mark.skipif(not TOML, reason="there is no docs/suites.md beside these tests")
+pytestmark = pytest.mark.skipif(not TOML, reason="there is no docs/ beside these tests")
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """The fenced blocks of a page with the number of their first line; those that show a whole file left out."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+    return [(text[: block.start(1)].count("\n") + 1, block[1]) for block in found if "--8<--" not in block[1]]
+
+
+def commands(page: Path) -> Iterator[tuple[int, list[str]]]:
+    """The command lines of a page, in words, with their line numbers."""
+    for line, block in blocks(page, "sh"):
+        for number, command in enumerate(block.replace("\\\n", "  ").splitlines(), line):
+            words = shlex.split(command, comments=True)
+            if words:
+                yield number, words
+
+
+def parsed(words: Sequence[str]) -> Any:
+    """The context of ``landbridge WORDS``; a command, option or argument that is not there raises."""
+    command: Any = typer.main.get_command(cli.app)
+    name, rest, context = "landbridge", list(words), None
+    while hasattr(command, "resolve_command"):
+        context = command.make_context(name, [], parent=context, resilient_parsing=True)
+        context.resilient_parsing = False  # an unknown command is to be refused
+        name, command, rest = command.resolve_command(context, rest)
+    return command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+def test_every_block_of_python_runs_after_the_ones_before(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": page.stem}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for line, block in blocks(page, "python"):
+            # at its own lines, so that an error tells the line of the page
+            exec(compile("\n" * (line - 1) + block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))], ids=lambda page: page.stem
+)
+def test_every_command_exists_with_its_options(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    for line, words in commands(page):
+        if words[0] == "landbridge":
+            try:
+                parsed(words[1:])
+            except Exception as error:
+                told = getattr(error, "format_message", lambda error=error: repr(error))()
+                pytest.fail(f"{page.name}:{line}: {shlex.join(words)}: {told}")
+        elif words[0] == "make":
+            assert words[1] in targets, f"{page.name}:{line}: there is no target {words[1]!r}"
+
+
+@pytest.mark.parametrize(
+    "command", ["bench --metods dann", "benches optdigits", "table", "data prepare", "report --output", "bench a b"]
+)
+def test_a_command_that_does_not_exist_is_seen(command: str) -> None:
+    with pytest.raises(Exception, match=r".") as raised:
+        parsed(command.split())
+    assert hasattr(raised.value, "exit_code")  # a usage error, and not a defect of the test
+
+
+@pytest.mark.parametrize("command", ["bench optdigits --method-from my.py:M", "data digits --data DIR", "methods"])
+def test_a_command_that_exists_is_parsed(command: str) -> None:
+    assert parsed(command.split()).command.name in ("bench", "status", "methods")
+
+
+def test_files_that_pages_show_are_shown_whole_and_exist() -> None:
+    shown = [
+        (page, name)
+        for page in PAGES
+        for name in re.findall(r'^--8<-- "(.+?)"', page.read_text(encoding="utf-8"), re.M)
+    ]
+    assert shown
+    for page, name in shown:
+        assert (ROOT / name).is_file(), f"{page.name} shows {name}"
+    examples = {f"examples/{file.name}" for file in (ROOT / "examples").glob("*.py")}
+    assert examples <= {name for _, name in shown}, "an example that no page shows"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
