@@ -381,11 +381,12 @@ class Distances:
                 ax.plot([d.low / unit, d.high / unit], [place, place], color=SOURCE, linewidth=5, solid_capstyle="butt")
             ax.plot([d.value / unit], [place], "o", color=TARGET, markersize=5)
             interval = f"  [{d.low:.3g}, {d.high:.3g}]" if np.isfinite(d.low) else ""
-            ax.text(1.06, place, f"{d.value:.3g}{interval}", va="center", color=INK)
+            ax.text(1.06, place, f"{d.value:.3g}{interval}", va="center", color=INK, fontsize=8)
         ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
         ax.set_yticks(range(len(self.found)), [d.name for d in self.found])
         ax.set_ylim(len(self.found) - 0.5, -0.5)
-        ax.set_xlim(min(-0.05, ax.get_xlim()[0]), 1.9)
+        low = min(-0.05, ax.get_xlim()[0])
+        ax.set_xlim(low, 1.06 + 1.2 * (1.06 - low))  # more than half for the longest text
         ax.set_xticks([0], ["0"])
         ax.spines["bottom"].set_visible(False)
         ax.set_title("Distances: estimate (dot) and interval (bar)", color=INK, loc="left")

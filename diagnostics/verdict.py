@@ -111,7 +111,8 @@ def decide(
        level of this second part is approximate: it is right for many rows in each class.
 
     Without logits, a kernel ridge classifier learns on one half of the labelled source rows, and the other half serves
-    for the proportions. Of more than 20,000 rows of a domain, as many are drawn.
+    for the proportions; the halves have the same share of each class, which makes that test conservative. Of more than
+    20,000 rows of a domain, as many are drawn.
 
     Args:
         source: rows of the source, (n_s, d): features or raw values, on comparable scales.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..mmd.kernels import DistanceKernel, GaussianKernel
+from ..mmd.kernels import DistanceKernel, MultiGaussianKernel
 from ..shared.checks import nearest
 from ..shared.distances import squared_distances
 from .inputs import as_pair
@@ -170,8 +170,8 @@ def witness(
             principal directions of the pooled rows.
         names: of the features, d of them.
         directions: how many, 0 or more.
-        kernel: a kernel of distances; a Gaussian by the median rule if left out. A rule is read on the pairs of at most
-            2000 rows, source and target in equal shares.
+        kernel: a kernel of distances; five Gaussians around the median, as in ``kernel_test``, if left out. A rule is
+            read on the pairs of at most 2000 rows, source and target in equal shares.
         most: rows of each domain, at most; of more, so many are drawn.
         seed: of the rows drawn.
 
@@ -193,7 +193,7 @@ def witness(
         raise ValueError(f"{name}: " + nearest("along", along, get_args(Along)))
     check_count(name, "directions", directions, 0)
     check_count(name, "most", most, 2)
-    kernel = GaussianKernel() if kernel is None else kernel
+    kernel = MultiGaussianKernel() if kernel is None else kernel
     if not isinstance(kernel, DistanceKernel):
         raise TypeError(
             f"{name} needs a kernel object that works on distances; got {type(kernel).__name__}. Pass "

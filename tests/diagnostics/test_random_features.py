@@ -77,9 +77,7 @@ def test_projections_average_scipys_energy_distance_along_the_same_directions() 
             along = (rows @ v / v.norm()).numpy()
             here = chosen[:, b].numpy()
             total += energy_distance(along[here], along[~here]) ** 2 / 7
-        assert float(found[b]) == pytest.approx(
-            2 * total, rel=1e-9
-        )  # c_3 = 2
+        assert float(found[b]) == pytest.approx(2 * total, rel=1e-9)  # c_3 = 2
 
 
 @pytest.mark.parametrize("d", [2, 5, 50])
