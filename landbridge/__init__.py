@@ -7,17 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .adapted import Adapted, NegativeTransferWarning, adapt
+    from .classifier import DomainAdaptationClassifier
     from .coral.coral import CORAL
     from .coral.deep_coral import DeepCORAL, coral_distance
     from .dann.cdan import CDAN, CDANE
     from .dann.dann import DANN
     from .dann.mcd import MCD
+    from .diagnostics.diagnose import Diagnosis, diagnose
     from .methods import METHODS
     from .mmd.dan import DAN, DDC
     from .mmd.jan import JAN, joint_mmd2
     from .mmd.mmd import mmd2
+    from .regressor import DomainAdaptationRegressor
     from .selftraining.mcc import MCC, class_confusion
     from .shared.adabn import AdaBN
+    from .shared.collect import without_labels
     from .shared.combine import Combine
     from .shared.discriminator import DomainDiscriminator
     from .shared.estimator import pack
@@ -27,14 +32,23 @@ if TYPE_CHECKING:
     from .shared.method import Method, Sizes, Source, Target, Update
     from .shared.network import Network, wrap
     from .shared.optimizer import Optimizer
+    from .shared.pairwise import Pairwise
+    from .shared.pipeline import OnSource, make_pipeline
     from .shared.result import FitResult, load
+    from .shared.scorer import label_free_scorer
     from .shared.source_only import SourceOnly
+    from .shared.tasks import binary_logits
     from .transport.deepjdot import DeepJDOT
     from .transport.otda import OTDA
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adapted": "adapted",
+    "NegativeTransferWarning": "adapted",
+    "adapt": "adapted",
+    "DomainAdaptationClassifier": "classifier",
+    "DomainAdaptationRegressor": "regressor",
     "CORAL": "coral.coral",
     "DeepCORAL": "coral.deep_coral",
     "coral_distance": "coral.deep_coral",
@@ -42,6 +56,8 @@ _HOME = {
     "CDANE": "dann.cdan",
     "DANN": "dann.dann",
     "MCD": "dann.mcd",
+    "Diagnosis": "diagnostics.diagnose",
+    "diagnose": "diagnostics.diagnose",
     "METHODS": "methods",
     "DAN": "mmd.dan",
     "DDC": "mmd.dan",
@@ -51,6 +67,7 @@ _HOME = {
     "MCC": "selftraining.mcc",
     "class_confusion": "selftraining.mcc",
     "AdaBN": "shared.adabn",
+    "without_labels": "shared.collect",
     "Combine": "shared.combine",
     "DomainDiscriminator": "shared.discriminator",
     "pack": "shared.estimator",
@@ -66,18 +83,28 @@ _HOME = {
     "Network": "shared.network",
     "wrap": "shared.network",
     "Optimizer": "shared.optimizer",
+    "Pairwise": "shared.pairwise",
+    "OnSource": "shared.pipeline",
+    "make_pipeline": "shared.pipeline",
     "FitResult": "shared.result",
     "load": "shared.result",
+    "label_free_scorer": "shared.scorer",
     "SourceOnly": "shared.source_only",
+    "binary_logits": "shared.tasks",
     "DeepJDOT": "transport.deepjdot",
     "OTDA": "transport.otda",
 }
 
 __all__ = [  # noqa: RUF022 (in the order of _HOME, which is by folder)
-    "CORAL", "DeepCORAL", "coral_distance", "CDAN", "CDANE", "DANN", "MCD", "METHODS", "DAN", "DDC", "JAN",
+    "CORAL", "DeepCORAL", "coral_distance", "CDAN", "CDANE", "DANN", "MCD", "Diagnosis", "diagnose",
+    "METHODS", "DAN", "DDC", "JAN",
     "joint_mmd2", "mmd2", "MCC", "class_confusion", "AdaBN", "Combine", "DomainDiscriminator", "pack", "create_network",
     "fit", "ramp", "reverse_gradient", "Method", "Sizes", "Source", "Target", "Update", "Network", "wrap", "Optimizer",
-    "FitResult", "load", "SourceOnly", "DeepJDOT", "OTDA", "__version__",
+    "Pairwise",
+    "FitResult", "load", "SourceOnly", "binary_logits", "DeepJDOT", "OTDA", "Adapted", "NegativeTransferWarning",
+    "adapt",
+    "without_labels", "DomainAdaptationClassifier", "DomainAdaptationRegressor",
+    "OnSource", "make_pipeline", "label_free_scorer", "__version__",
 ]  # fmt: skip
 
 

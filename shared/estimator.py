@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,13 +131,16 @@ class AdaptingTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
     """A scikit-learn transformer that moves source rows to where the target is, and leaves target rows alone.
 
     A subclass writes ``_check_settings``, ``_adapt`` and ``_move``. Parameters are stored as given and checked by
-    ``fit``. With ``sample_domain`` requested (``set_fit_request``, ``set_transform_request``) it takes part in
-    scikit-learn's metadata routing.
+    ``fit``. Where scikit-learn's metadata routing is on, ``sample_domain`` is requested without being asked to
+    (``set_fit_request`` and ``set_transform_request`` with ``sample_domain=False`` decline it).
 
     Attributes:
         adapted_: False if ``fit`` saw no target row, and the transformer is the identity.
         n_features_in_: the number of features seen by ``fit``.
     """
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"sample_domain": True}
+    __metadata_request__transform: ClassVar[dict[str, bool]] = {"sample_domain": True}
 
     adapted_: bool
     n_features_in_: int

@@ -248,9 +248,7 @@ def test_a_batchnorm_that_computes_something_else_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return 2 * super().forward(x)
 
-    with pytest.raises(
-        ValueError, match=r"the layer '1' is a Doubled with a forward of its own\. Use"
-    ):
+    with pytest.raises(ValueError, match=r"the layer '1' is a Doubled with a forward of its own\. Use"):
         split_batchnorm(nn.Sequential(nn.Linear(3, 4), Doubled(4)))
 
 

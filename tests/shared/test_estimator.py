@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-
 import numpy as np
 import pytest
 import sklearn
@@ -157,26 +154,11 @@ def test_the_input_is_neither_changed_nor_shared(transformer):
     np.testing.assert_array_equal(X, before)
 
 
-@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=str)
-def test_scikit_learns_own_checks(transformer):
-    from sklearn.utils.estimator_checks import check_estimator
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they know no domains: every fit is told that it is the identity
-        if "expected_failed_checks" not in inspect.signature(check_estimator).parameters:
-            pytest.skip("check_estimator of scikit-learn before 1.6 cannot be told of an expected failure")
-        check_estimator(
-            sklearn.clone(transformer),
-            expected_failed_checks={"check_transformer_n_iter": "max_iter belongs to one solver of several"},
-        )
-
-
 def test_in_a_pipeline_with_metadata_routing():
     X, y, domain = packed()
     y = np.where(domain > 0, y, 0)
     with sklearn.config_context(enable_metadata_routing=True):
-        coral = lb.CORAL().set_fit_request(sample_domain=True).set_transform_request(sample_domain=True)
-        pipeline = make_pipeline(coral, LogisticRegression()).fit(X, y, sample_domain=domain)
+        pipeline = make_pipeline(lb.CORAL(), LogisticRegression()).fit(X, y, sample_domain=domain)
         expected = lb.CORAL().fit(X, y, domain)
         np.testing.assert_allclose(pipeline[:-1].transform(X, sample_domain=domain), expected.transform(X, domain))
         assert pipeline.predict(X[domain < 0]).shape == (15,)

@@ -1,0 +1,240 @@
+"""A network and a method as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from .parts import Units, batch_sizes, default_optimizer, make_method, make_network, steps_for
+from .shared.estimator import source_mask
+from .shared.fit import fit
+from .shared.history import History
+from .shared.method import Method
+from .shared.network import Network
+from .shared.optimizer import Optimizer
+from .shared.result import FitResult
+from .shared.source_only import SourceOnly
+
+__all__ = ["DomainAdaptationClassifier", "DomainAdaptationEstimator"]
+
+E = TypeVar("E", bound="DomainAdaptationEstimator")
+
+
+class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
+    """What the classifier and the regressor share: which rows are which, training, and forwarding.
+
+    Parameters are stored as given and never changed: copies of a network or a method are trained, so that fitting again
+    gives the same, bit for bit, and ``clone`` and ``GridSearchCV`` work. ``sample_domain`` takes part in scikit-learn's
+    metadata routing where that is on.
+    """
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"sample_domain": True}
+
+    result_: FitResult
+    adapted_: bool
+    n_features_in_: int
+
+    def __init__(
+        self,
+        network: Any = None,
+        method: Any = "dann",
+        *,
+        weight: float | None = None,
+        head: str | None = None,
+        steps: int | None = None,
+        batch_size: int | tuple[int, int] | None = None,
+        optimizer: Optimizer | None = None,
+        batch_statistics: str = "joint",
+        seed: int = 0,
+        device: torch.device | str = "auto",
+    ) -> None:
+        self.network = network
+        self.method = method
+        self.weight = weight
+        self.head = head
+        self.steps = steps
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.batch_statistics = batch_statistics
+        self.seed = seed
+        self.device = device
+
+    @property
+    def network_(self) -> Network:
+        """The trained network."""
+        check_is_fitted(self, "result_")
+        return self.result_.network
+
+    @property
+    def history_(self) -> History:
+        """Loss terms by step."""
+        check_is_fitted(self, "result_")
+        return self.result_.history
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "result_" in vars(self)
+
+    def _split(
+        self, X: ArrayLike, y: ArrayLike | None, sample_domain: ArrayLike | None, *, classifier: bool
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+        """Rows of both domains, checked, their labels, and which rows are source."""
+        name = type(self).__name__
+        for learned in [key for key in vars(self) if key.endswith("_") and not key.startswith("_")]:
+            delattr(self, learned)  # nothing of an earlier fit may be taken for a result of this one
+        if y is None:
+            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        rows = _validate(self, X, reset=True)
+        labels = np.asarray(y)
+        if classifier or (labels.ndim == 2 and labels.shape[1] == 1):
+            labels = column_or_1d(labels, warn=True)
+        check_consistent_length(rows, labels)
+        source = source_mask(f"{name}.fit", len(rows), labels, sample_domain, classifier=classifier)
+        if not source.any():
+            raise ValueError(
+                f"{name}.fit needs source rows; got sample_domain negative for all {len(rows)} rows. Positive marks "
+                "source, negative target."
+            )
+        if source.all():
+            how = " or by y == -1 beside at least two classes" if classifier else ""
+            warnings.warn(
+                f"{name}.fit found no target rows among {len(rows)}, so it learns from the source alone. Mark them by "
+                f"negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it){how}.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return rows, labels, source
+
+    def _train(
+        self, X: NDArray[Any], labels: NDArray[Any], source: NDArray[np.bool_], outputs: int, task: str
+    ) -> FitResult:
+        """Train a network on (n_s,) numbers or values of the source rows."""
+        name = type(self).__name__
+        self.adapted_ = bool(not source.all())
+        Xs = X[source] if self.adapted_ else X
+        Xt = X[~source] if self.adapted_ else Xs
+        batchnorm = self.method == "adabn" or (isinstance(self.method, Method) and "batchnorm" in self.method.needs)
+        network = make_network(name, self.network, Xs, outputs, head=self.head, seed=self.seed, batchnorm=batchnorm)
+        method = make_method(name, self.method, network, Xs, weight=self.weight, seed=self.seed, outputs=outputs)
+        sizes = batch_sizes(self.batch_size, len(Xs), len(Xt))
+        larger = max((len(Xs), sizes[0]), (len(Xt), sizes[1]), key=lambda pair: pair[0] / max(1, pair[1]))
+        units = Units.of(labels) if self.network is None and task == "regression" else None
+        result = fit(
+            network,
+            method if self.adapted_ else SourceOnly(),
+            (Xs, labels if units is None else units.out(labels)),
+            Xt,
+            task=task,
+            steps=steps_for(self.steps, *larger),
+            batch_size=sizes,
+            optimizer=default_optimizer() if self.optimizer is None else self.optimizer,
+            batch_statistics=self.batch_statistics,
+            seed=self.seed,
+            device=self.device,
+            progress_bar=False,
+        )
+        if units is not None:
+            units.back(result.network.head)
+        if self.network is None:
+            result.network.double()  # so that a prediction does not depend on how many rows are forwarded at once
+        return result
+
+    def _outputs(self, X: ArrayLike) -> NDArray[np.float64]:
+        """What the head gives for each row, (n, k)."""
+        check_is_fitted(self, "result_")
+        rows = _validate(self, X, reset=False)
+        return np.asarray(self.result_.forward(rows)[1].double().numpy())
+
+
+class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  # type: ignore[misc]
+    """A network, adapted from labelled source rows to unlabelled target rows of one X, as a scikit-learn classifier.
+
+    An explicit ``sample_domain`` alone decides which rows are source (positive) and which are target (negative), and y
+    of target rows is never read. Without it, y == -1 marks the target if at least two other classes are there. With no
+    target row at all the network learns from the source alone, with a warning. ``predict`` takes all rows for target
+    rows. How the rows of the domains are interleaved makes no difference.
+
+    Args:
+        network: None for one made by the shape of X, its inputs standardised by the source; a torch module, whose last
+            linear layer is the head, unless ``head`` names another; a :class:`~landbridge.shared.network.Network`; or a
+            function of (shape of one row, classes) that makes one of these. A copy is trained.
+        method: a name of ``METHODS``, a method, or a function of the :class:`~landbridge.shared.method.Sizes`.
+        weight: the trade-off of a method by name; its own default if left out.
+        head: the name of the module's last layer.
+        steps: of training; by default 30 passes over the larger domain, at least 300 and at most 2000 steps.
+        batch_size: rows a step and domain, or ``(source, target)``; by default 64, or all there are.
+        optimizer: by default Adam at 0.001 with a cosine.
+        batch_statistics: ``joint`` or ``per_domain``; see :func:`~landbridge.shared.fit.fit`.
+        seed: decides the weights that are made here, the batches and all that is drawn.
+        device: ``auto`` is a GPU where there is one.
+
+    Attributes:
+        classes_: the classes of the source, (k,).
+        result_: what ``fit`` gave: network, method, history; ``network_`` and ``history_`` are its parts.
+        adapted_: False if there was no target row.
+        n_features_in_: of X.
+
+    Raises:
+        ValueError, TypeError: by ``fit``, for parameters or data that do not fit, with a sentence.
+
+    >>> rng = np.random.default_rng(0)
+    >>> Xs, ys, Xt = rng.normal(size=(40, 2)), np.arange(40) % 2, rng.normal(size=(30, 2)) + 1
+    >>> X, y, sample_domain = lb.pack(Xs + 3 * ys[:, None], ys, Xt)
+    >>> classifier = DomainAdaptationClassifier(method="deepcoral", steps=20, device="cpu")
+    >>> classifier.fit(X, y, sample_domain).predict_proba(Xt).shape
+    (30, 2)
+    """
+
+    classes_: NDArray[Any]
+
+    def fit(self: E, X: ArrayLike, y: ArrayLike | None = None, sample_domain: ArrayLike | None = None) -> E:
+        """Train on source rows and labels and on target rows.
+
+        Args:
+            X: rows of both domains in any order, (n, d), or (n, c, h, w) images.
+            y: (n,) class labels of any kind; that of target rows is not read.
+            sample_domain: (n,), positive for source and negative for target rows; decides alone where it is given.
+        """
+        rows, labels, source = self._split(X, y, sample_domain, classifier=True)
+        known = labels[source]
+        if known.dtype.kind == "f":
+            assert_all_finite(known, input_name="y")
+        check_classification_targets(known)
+        classes, numbers = np.unique(known, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__}.fit needs source rows of at least 2 classes; got 1 class: {classes.tolist()}."
+            )
+        self.classes_ = classes
+        self.result_ = self._train(rows, numbers.reshape(-1), source, len(classes), "classification")
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Class probabilities of each row, taken for a target row, (n, k), columns in the order of ``classes_``."""
+        return np.asarray(torch.from_numpy(self._outputs(X)).softmax(1).numpy())
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The class of each row, taken for a target row, (n,)."""
+        numbers = self._outputs(X).argmax(1)
+        return np.asarray(self.classes_[numbers])
+
+
+def _validate(estimator: DomainAdaptationEstimator, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+    """(n, d) or (n, ...) numbers; whole numbers stay whole, as tokens and uint8 images are."""
+    rows: NDArray[Any]
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:  # scikit-learn before 1.6
+        estimator._check_feature_names(X, reset=reset)
+        rows = check_array(X, dtype="numeric", allow_nd=True, estimator=estimator, input_name="X")
+        estimator._check_n_features(rows, reset=reset)
+        return rows
+    rows = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    return rows

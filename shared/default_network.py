@@ -1,0 +1,139 @@
+"""The network taken where the user brings none: an MLP for rows of features, a small convolutional one for images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .batches import Rows
+from .network import Network
+from .seeds import seeded
+
+__all__ = ["Standardise", "default_network"]
+
+WIDTH = 64  # of the hidden layers of the MLP, and its features
+CHANNELS = (32, 64, 64)  # of the convolutions
+FEATURES = 128  # after the convolutions
+SIDE = 4  # pixels: images are halved while they are larger than twice this
+BLOCK = 4096  # rows read at once
+
+
+class Standardise(nn.Module):
+    r"""Features, or channels of images, with mean 0 and variance 1 on the rows it was made of.
+
+    .. math:: y_j = (x_j - m_j) / s_j
+
+    Whole numbers become floating point. A feature that is constant on those rows has s = 1.
+
+    Args:
+        mean: m, (d,) or (channels, 1, 1).
+        std: s, of the same shape, > 0.
+
+    >>> Standardise(torch.tensor([1.0]), torch.tensor([2.0]))(torch.tensor([[5]]))
+    tensor([[2.]])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    @classmethod
+    def of(cls, inputs: Tensor | np.ndarray | Rows) -> Standardise:  # type: ignore[type-arg]
+        """Of (n, d) features or (n, c, h, w) images: their mean and (biased) standard deviation, in two passes."""
+        axes = (0, *range(2, inputs.ndim))
+        mean = _mean(inputs, axes, None)
+        variance = _mean(inputs, axes, mean)
+        constant = variance <= (torch.finfo(torch.float32).eps * mean.abs()).square()  # rounding alone
+        std = torch.where(constant, torch.ones_like(variance), variance).sqrt()
+        shape = (-1, *(1,) * (inputs.ndim - 2))
+        return cls(mean.float().view(shape), std.float().view(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.to(self.mean.dtype) - self.mean) / self.std
+
+
+def _mean(inputs: Tensor | np.ndarray | Rows, axes: tuple[int, ...], centre: Tensor | None) -> Tensor:  # type: ignore[type-arg]
+    """Of the inputs, or of their squared distances from a centre, by feature or channel, (d,) float64."""
+    total, count = torch.zeros(inputs.shape[1], dtype=torch.float64), 0
+    for start in range(0, len(inputs), BLOCK):
+        some = inputs[start : start + BLOCK]
+        block = torch.as_tensor(some if isinstance(some, Tensor) else np.array(some)).cpu().double()
+        if centre is not None:
+            block = (block - centre.view(1, -1, *(1,) * (block.ndim - 2))).square()
+        total += block.sum(axes)
+        count += block.numel() // block.shape[1]
+    return total / count
+
+
+def default_network(
+    inputs: Tensor | np.ndarray | Rows,  # type: ignore[type-arg]
+    outputs: int,
+    *,
+    batchnorm: bool = False,
+    seed: int = 0,
+    function: str = "default_network",
+) -> Network:
+    """A network for inputs of this shape, which standardises them by their own mean and variance.
+
+    Features (n, d) get two hidden layers of 64, ReLU; the second gives the features. Images (n, c, h, w) get three
+    convolutions of 3 x 3 (32, 64, 64 channels), halved by max pooling while they are larger than 8 pixels, pooled to at
+    most 4 x 4, and a layer of 128 features. The head is linear.
+
+    Args:
+        inputs: of the source alone, so that the target's scale does not come in by a back door.
+        outputs: the size of the head: classes, values, or 1.
+        batchnorm: normalise each hidden layer by its batch, as AdaBN needs.
+        seed: of the weights.
+        function: the caller, for messages.
+
+    Raises:
+        ValueError: for inputs of another shape, or images with their channels last.
+
+    >>> default_network(torch.zeros(10, 5), 3)(torch.ones(2, 5))[1].shape
+    torch.Size([2, 3])
+    """
+    shape = tuple(inputs.shape)
+    if len(shape) == 4 and shape[1] not in (1, 3, 4) and shape[3] in (1, 3, 4):
+        raise ValueError(
+            f"{function} takes images as (n, channels, height, width); got {shape}. Use .transpose(0, 3, 1, 2) on an "
+            "array, .permute(0, 3, 1, 2) on a tensor."
+        )
+    if len(shape) not in (2, 4) or min(shape) < 1:
+        raise ValueError(
+            f"{function} has a network of its own for (n, features) and (n, channels, height, width); got {shape}. "
+            "Reshape the inputs, or pass a network."
+        )
+    with seeded(seed, "network"):
+        standardise = Standardise.of(inputs)
+        if len(shape) == 2:
+            layers = _mlp(shape[1], batchnorm)
+            return Network(nn.Sequential(standardise, *layers), nn.Linear(WIDTH, outputs))
+        return Network(
+            nn.Sequential(standardise, *_convolutions(shape[1], shape[2], shape[3], batchnorm)),
+            nn.Linear(FEATURES, outputs),
+        )
+
+
+def _mlp(d: int, batchnorm: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for size in (d, WIDTH):
+        layers += [nn.Linear(size, WIDTH), *([nn.BatchNorm1d(WIDTH)] if batchnorm else []), nn.ReLU()]
+    return layers
+
+
+def _convolutions(channels: int, height: int, width: int, batchnorm: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for c in CHANNELS:
+        layers += [nn.Conv2d(channels, c, 3, padding=1), *([nn.BatchNorm2d(c)] if batchnorm else []), nn.ReLU()]
+        halves = [2 if side > 2 * SIDE else 1 for side in (height, width)]
+        if max(halves) > 1:
+            layers.append(nn.MaxPool2d((halves[0], halves[1])))
+        channels, height, width = c, height // halves[0], width // halves[1]
+    pooled = (min(height, SIDE), min(width, SIDE))
+    layers += [nn.AdaptiveAvgPool2d(pooled), nn.Flatten(), nn.Linear(channels * pooled[0] * pooled[1], FEATURES)]
+    return [*layers, *([nn.BatchNorm1d(FEATURES)] if batchnorm else []), nn.ReLU()]

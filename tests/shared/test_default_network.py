@@ -1,0 +1,89 @@
+"""The network made by the inputs' shape: it standardises by the source, and takes every size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toy import same
+
+from landbridge.shared.batches import Rows
+from landbridge.shared.default_network import BLOCK, Standardise, default_network
+
+
+def made(*shape, scale=3.0, offset=10.0):
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(0)) + offset
+
+
+@pytest.mark.parametrize("n", [5, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
+def test_features_are_standardised_by_their_mean_and_biased_deviation(n):
+    x = made(n, 3).double()
+    layer = Standardise.of(x)
+    torch.testing.assert_close(layer.mean.double(), x.mean(0), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(layer.std.double(), x.std(0, correction=0), rtol=1e-6, atol=1e-6)
+
+
+def test_channels_of_images_are_standardised_over_all_their_pixels():
+    images = (made(6, 3, 4, 5).abs() * 10).to(torch.uint8)
+    out = Standardise.of(images)(images)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(out.std((0, 2, 3), correction=0), torch.ones(3), rtol=1e-5, atol=0)
+
+
+def test_a_far_away_mean_costs_no_digits_and_a_constant_feature_does_no_harm():
+    x = torch.cat([made(50, 1, scale=1.0, offset=1e6).double(), torch.full((50, 1), 0.1), torch.zeros(50, 1)], 1)
+    layer = Standardise.of(x)
+    torch.testing.assert_close(layer.std[0].double(), x[:, 0].std(correction=0), rtol=1e-6, atol=0)
+    assert layer.std[1:].tolist() == [1.0, 1.0]
+    assert layer(x)[:, 1:].abs().max() < 1e-6
+
+
+def test_rows_arrays_and_memory_maps_give_the_same(tmp_path):
+    x = made(20, 3)
+    np.save(tmp_path / "x.npy", x.numpy())
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    kinds = (x.numpy(), mapped, Rows(x, np.arange(20)), Rows(mapped, np.arange(20)))
+    assert all(same(Standardise.of(kind), Standardise.of(x)) for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    "shape", [(7, 1), (7, 40), (7, 1, 1, 1), (7, 3, 8, 8), (7, 1, 28, 28), (7, 3, 9, 64), (7, 4, 2, 5)]
+)
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_every_shape(shape, batchnorm):
+    x = made(*shape)
+    network = default_network(x, 5, batchnorm=batchnorm)
+    features, logits = network(x)
+    assert features.shape == (7, 64 if len(shape) == 2 else 128)
+    assert logits.shape == (7, 5)
+    assert features.std() > 0
+    assert any(isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in network.modules()) == batchnorm
+    logits.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_the_seed_decides_the_weights(keeps_random_state):
+    x = made(7, 3)
+    assert same(default_network(x, 2, seed=1), default_network(x, 2, seed=1))
+    assert not same(default_network(x, 2, seed=1), default_network(x, 2, seed=2))
+
+
+def test_the_scale_and_offset_of_the_source_do_not_matter():
+    x = made(30, 4)
+    one, other = default_network(x, 3), default_network(1000 * x - 7, 3)
+    torch.testing.assert_close(other(1000 * x - 7), one(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((5, 28, 28, 3), r"images as \(n, channels, height, width\); got \(5, 28, 28, 3\).*transpose\(0, 3, 1, 2\)"),
+        ((5, 6, 7), r"adapt has a network of its own for.*got \(5, 6, 7\).*or pass a network"),
+        ((5, 0), r"got \(5, 0\)"),
+    ],
+)
+def test_other_shapes_are_told(shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        default_network(torch.zeros(shape), 3, function="adapt")
