@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -39,7 +39,19 @@ def diagnose(
     ] = False,
     level: Annotated[float, typer.Option(help="Share of false alarms where there is no shift.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
-    side: Annotated[int, typer.Option(min=2, help="Folders of images: pixels they are squashed to.")] = SIDE,
+    side: Annotated[
+        int | None,
+        typer.Option(min=2, help=f"Folders of images: pixels they are squashed to; {SIDE}, or what the backbone sees."),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Folders of images: compare features of resnet50, squeezenet1_0, timm/NAME ...")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(metavar="FILE", help="Of the backbone: a .safetensors file, 'pretrained' or 'none'.")
+    ] = "pretrained",
+    normalise: Annotated[
+        str | None, typer.Option(help="What the weights were trained on: imagenet or caffe. A file's is guessed.")
+    ] = None,
     most_gib: Annotated[float, typer.Option(help="How much an archive may unpack to.")] = MOST_GIB,
 ) -> None:
     """Tell how two domains differ, and write one page: the verdict in words, then tests, distances and figures.
@@ -47,27 +59,48 @@ def diagnose(
     The verdict is printed, too. Labels of the target are refused unless --evaluate: they change no verdict.
     """
     if run is not None:
-        if source is not None or target is not None or model is not None:
-            raise ValueError("diagnose takes --run, or --source and --target (and --model), not both.")
+        if source is not None or target is not None or model is not None or backbone is not None:
+            raise ValueError("diagnose takes --run, or --source and --target (and --model or --backbone), not both.")
         found, title = _of_cell(run, evaluate, level, seed)
     else:
         if source is None or target is None:
             raise ValueError(
                 "diagnose needs --source and --target, each an .npz file or a folder; or --run with a cell."
             )
-        found = _of_domains(source, target, model, evaluate, level, seed, side, most_gib)
+        if model is not None and backbone is not None:
+            raise ValueError("diagnose takes the features of --model or of --backbone, not of both.")
+        seen = None if backbone is None else _Backbone(backbone, weights, normalise)
+        found = _of_domains(source, target, model, seen, evaluate, level, seed, side, most_gib)
         title = f"{source.stem} \N{RIGHTWARDS ARROW} {target.stem}"
     Console(highlight=False, markup=False, soft_wrap=True).print(str(found))
     errors.print(f"wrote {found.write(output, title=title)}")
 
 
+class _Backbone(NamedTuple):
+    name: str
+    weights: str
+    normalise: str | None
+
+
 def _of_domains(
-    source: Path, target: Path, model: Path | None, evaluate: bool, level: float, seed: int, side: int, most_gib: float
+    source: Path,
+    target: Path,
+    model: Path | None,
+    backbone: _Backbone | None,
+    evaluate: bool,
+    level: float,
+    seed: int,
+    side: int | None,
+    most_gib: float,
 ) -> Diagnosis:
     from ..diagnostics.diagnose import diagnose as look
-    from .diagnose_inputs import read_domain
+    from .diagnose_inputs import read_domain, see
 
-    domains = [read_domain(path, most_gib=most_gib, side=side, say=errors.print) for path in (source, target)]
+    if side is None and backbone is not None:
+        from ..shared.backbones import find_backbone
+
+        side = find_backbone(backbone.name).side
+    domains = [read_domain(path, most_gib=most_gib, side=side or SIDE, say=errors.print) for path in (source, target)]
     (x, y, logits), (z, of_target, target_logits) = (domain.arrays for domain in domains)
     folders = source.is_dir() and target.is_dir()
     if of_target is not None and not evaluate and not folders:  # folders are by class for whatever reason
@@ -82,8 +115,12 @@ def _of_domains(
         from ..shared.result import load
 
         network, logits, target_logits = load(model), None, None
-    numbered: dict[str, Any] = {"source_labels": y, "evaluate": of_target if evaluate else None}
     about = [("source", domains[0].about), ("target", domains[1].about)]
+    if backbone is not None:
+        seen = see(x, z, backbone.name, weights=backbone.weights, normalise=backbone.normalise, say=errors.print)
+        x, z = seen.source, seen.target
+        about.append(seen.about)
+    numbered: dict[str, Any] = {"source_labels": y, "evaluate": of_target if evaluate else None}
     if model is not None:
         about.append(("model", model.name))
     return look(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .datasets.base import DataError, hash_order
 from .results import RESULT
 
-__all__ = ["MOST_GIB", "SIDE", "Arrays", "Domain", "Run", "read_cell", "read_domain", "read_npz"]
+__all__ = ["MOST_GIB", "SIDE", "Arrays", "Domain", "Run", "Seen", "read_cell", "read_domain", "read_npz", "see"]
 
 MOST_GIB = 4.0  # unpacked, of one archive
 SIDE = 32  # pixels that images of a folder are squashed to
@@ -35,6 +35,14 @@ class Domain(NamedTuple):
 
     arrays: Arrays
     about: str
+
+
+class Seen(NamedTuple):
+    """Both domains' images through a backbone, and words and values on how."""
+
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    about: tuple[str, str]
 
 
 class Run(NamedTuple):
@@ -168,6 +176,62 @@ def _decoded(file: Path, side: int) -> NDArray[np.uint8]:
         return decode(file, side)
     except Unreadable as error:
         raise DataError(file, "an image", str(error), "Remove it, or put a readable one there.") from None
+
+
+def see(
+    source: NDArray[Any],
+    target: NDArray[Any],
+    name: str,
+    *,
+    weights: str,
+    normalise: str | None,
+    device: str = "auto",
+    say: Callable[[str], None] | None = None,
+) -> Seen:
+    """The features that a backbone makes of both domains' images.
+
+    Args:
+        source: (n_s, 3, h, w), uint8.
+        target: (n_t, 3, h, w), uint8.
+        name: of the backbone.
+        weights: a ``.safetensors`` file, ``pretrained`` or ``none``.
+        normalise: ``imagenet`` or ``caffe``; None: told by a file's own classifier, else ``imagenet``.
+        device: where to run it.
+        say: told of what takes long, and how the normalisation was told.
+
+    Raises:
+        ValueError: for arrays that are no images, an unknown backbone, or weights that do not fit.
+    """
+    import torch
+
+    from ..shared.backbones import find_backbone
+    from ..shared.batches import Samples
+    from ..shared.fit import resolve_device
+    from .frozen import features_of
+    from .normalisation import IMAGES, guess
+
+    find_backbone(name)
+    for domain, images in (("source", source), ("target", target)):
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ValueError(
+                f"--backbone wants images, (n, 3, height, width) of dtype uint8; the {domain} is {images.shape} of "
+                f"{images.dtype}. Pass folders of images, or leave --backbone out."
+            )
+    file = weights not in ("pretrained", "none")
+    if normalise is None:
+        normalise = "imagenet"
+        if file:
+            normalise, sentence = guess(name, Path(weights), torch.from_numpy(source[:IMAGES]))
+            if say is not None:
+                say(sentence + "; --normalise says otherwise")
+    if say is not None:
+        say(f"extracting the features of {len(source)} + {len(target)} images with {name}")
+    where = resolve_device(device)
+    found = [
+        features_of(Samples(images, None, where), name, weights=Path(weights) if file else weights, normalise=normalise)
+        for images in (source, target)
+    ]
+    return Seen(found[0], found[1], ("features of", f"{name}, weights {Path(weights).name}, {normalise}"))
 
 
 def read_cell(folder: Path) -> Run:

@@ -24,7 +24,7 @@ from .datasets.prepare import Prepared, cache_folder, open_prepared
 from .settings import BackboneSettings, CellSettings
 from .views import VERSION, evaluation_view
 
-__all__ = ["extract", "features_key", "freeze"]
+__all__ = ["extract", "features_key", "features_of", "freeze"]
 
 
 class _WithoutHead(nn.Module):
@@ -91,16 +91,37 @@ def extract(
         return found
     if say is not None:
         say(f"extracting the features of {len(prepared.labels)} images with {backbone.name}; once, they are kept")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # decides the features where there are no weights
-        network = _WithoutHead(create_backbone(backbone.name, weights=weights, normalise=backbone.normalise)).to(device)
-    samples = Samples(prepared.array, None, device)
     view = evaluation_view(side, ten_crops=backbone.ten_crops)
-    features: NDArray[np.float32] = forward_all(network, samples, transform=view)[0].numpy()
+    samples = Samples(prepared.array, None, device)
+    features = features_of(samples, backbone.name, weights=weights, normalise=backbone.normalise, transform=view)
     buffer = io.BytesIO()
     np.save(buffer, features)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
+    return features
+
+
+def features_of(
+    images: Samples,
+    name: str,
+    *,
+    weights: Path | str,
+    normalise: str,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> NDArray[np.float32]:
+    """What a backbone makes of images, (n, d), on their device.
+
+    Args:
+        images: (n, 3, h, w), uint8.
+        name: of the backbone.
+        weights: a file, ``pretrained`` or ``none``.
+        normalise: ``imagenet`` or ``caffe``.
+        transform: what is done to a batch on its way.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # decides the features where there are no weights
+        network = _WithoutHead(create_backbone(name, weights=weights, normalise=normalise)).to(images.device)
+    features: NDArray[np.float32] = forward_all(network, images, transform=transform)[0].numpy()
     return features
 
 

@@ -13,6 +13,7 @@ from made_domains import make_cell_folder, make_images
 from landbridge import create_network
 from landbridge.diagnostics import page
 from landbridge.diagnostics.diagnose import Diagnosis
+from landbridge.shared.backbones import create_backbone
 from landbridge.shared.result import FitResult
 
 
@@ -115,6 +116,37 @@ def test_folders_of_images(command: Command, pages: Pages, tmp_path: Path) -> No
     assert found.target_proportions is None  # folders of the target are not looked at
     assert found.verdict.shifted
     assert "reading 12 images" in said.err
+
+
+def test_folders_of_images_by_a_backbone(command: Command, pages: Pages, tmp_path: Path) -> None:
+    for domain, colour in (("day", 200), ("night", 40)):
+        make_images(tmp_path / domain, 6, colour)
+    where = ("--source", tmp_path / "day", "--target", tmp_path / "night", "-o", tmp_path / "page.html")
+    said = command("diagnose", *where, "--backbone", "squeezenet1_0", "--weights", "none", "--side", 40)
+    assert said.code == 0, said.err
+    found, _ = pages[0]
+    assert found.source.shape == found.target.shape == (6, 512)
+    images = torch.stack([
+        torch.tensor([200, i, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 40, 40) for i in range(6)
+    ])  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create_backbone("squeezenet1_0", weights="none").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(found.source, network(images))
+    assert ("features of", "squeezenet1_0, weights none, imagenet") in found.about
+
+
+def test_a_backbone_wants_images(command: Command, files, tmp_path: Path) -> None:
+    both = ("--source", files[0], "--target", files[1], "-o", tmp_path / "page.html")
+    for more, words in (
+        (("--backbone", "squeezenet1_0"), "wants images"),
+        (("--backbone", "squeezenet1_1_0"), "squeezenet1_0"),
+        (("--backbone", "squeezenet1_0", "--model", "m.safetensors"), "not of both"),
+    ):
+        said = command("diagnose", *both, *more)
+        assert said.code == 2
+        assert words in said.err
 
 
 def test_a_cell_before_and_after(command: Command, pages: Pages, tmp_path: Path) -> None:
