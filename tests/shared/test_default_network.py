@@ -40,6 +40,16 @@ def test_a_far_away_mean_costs_no_digits_and_a_constant_feature_does_no_harm():
     assert layer(x)[:, 1:].abs().max() < 1e-6
 
 
+def test_a_feature_of_a_table_stays_within_its_limit_and_in_its_order():
+    x = torch.tensor([[0.0], [2.0]])  # mean 1, deviation 1
+    far = torch.tensor([[1.0], [1.003], [4.0], [101.0], [-9.0], [1e30]])
+    drawn_in = Standardise.of(x, limit=3.0)(far)[:, 0]
+    wanted = [z / (1 + (z / 3) ** 2) ** 0.5 for z in (0.0, 0.003, 3.0, 100.0, -10.0, 1e30)]
+    assert drawn_in.tolist() == pytest.approx(wanted, rel=1e-4)
+    assert default_network(x, 2).extractor[0].limit == 3.0
+    assert default_network(torch.rand(4, 1, 6, 6), 2).extractor[0].limit is None
+
+
 def test_rows_arrays_and_memory_maps_give_the_same(tmp_path):
     x = made(20, 3)
     np.save(tmp_path / "x.npy", x.numpy())
