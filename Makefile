@@ -18,7 +18,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  DATA=$(DATA) (folder of real data sets)  WEIGHTS=$(WEIGHTS)  ARGS= (more options)"
 
-bench: $(RUNS)  ## the embedded table: three tasks on real digits, no download, about ten minutes on two cores
+bench: $(RUNS)  ## the embedded table: three tasks on real digits, no download, some four minutes of training on two cores
 	$(BIN)/landbridge bench optdigits --out runs/optdigits $(ARGS)
 
 digits: $(RUNS)  ## MNIST <-> USPS, the small protocol, three seeds; DATA=folder

@@ -102,7 +102,7 @@ def _of_domains(
         side = find_backbone(backbone.name).side
     domains = [read_domain(path, most_gib=most_gib, side=side or SIDE, say=errors.print) for path in (source, target)]
     (x, y, logits), (z, of_target, target_logits) = (domain.arrays for domain in domains)
-    folders = source.is_dir() and target.is_dir()
+    folders = target.is_dir()
     if of_target is not None and not evaluate and not folders:  # folders are by class for whatever reason
         raise ValueError(
             f"{target} holds y, labels of the target. A verdict may not see them: leave them out of the file, or pass "
@@ -110,11 +110,21 @@ def _of_domains(
         )
     if evaluate and of_target is None:
         raise ValueError(f"--evaluate needs labels of the target; {target} holds none (y, or a folder a class).")
-    network = None
+    network = None  # of a file
     if model is not None:
         from ..shared.result import load
 
-        network, logits, target_logits = load(model), None, None
+        try:
+            network = load(model)
+        except ValueError as error:
+            if "of your own making" not in str(error):
+                raise
+            raise ValueError(
+                f"--model {model} holds the weights of a network of your own making, and a file cannot make it again. "
+                "Write its features as x and its logits into the .npz files; or in Python: "
+                "lb.diagnose(x, z, network=lb.load(path, network))."
+            ) from error
+        logits = target_logits = None
     about = [("source", domains[0].about), ("target", domains[1].about)]
     if backbone is not None:
         seen = see(x, z, backbone.name, weights=backbone.weights, normalise=backbone.normalise, say=errors.print)

@@ -76,7 +76,7 @@ class OwnMethod(NamedTuple):
         module.__file__ = self.path
         sys.modules[name] = module  # dataclasses and pickle look a class's module up by its name
         try:
-            exec(compile(self.text, self.path, "exec"), vars(module))
+            exec(compile(self.text, self.path, "exec", dont_inherit=True), vars(module))
         except BaseException as error:
             del sys.modules[name]
             if not isinstance(error, (Exception, SystemExit)):
@@ -104,8 +104,8 @@ def read_own(asked: str) -> OwnMethod:
     ValueError: --method-from needs FILE:CLASS, such as my_method.py:MyMethod; got 'my_method.py'.
     """
     name, equals, rest = asked.partition("=")
-    if not equals:
-        name, rest = "", asked
+    if not equals or (not ROW.fullmatch(name) and Path(asked.rpartition(":")[0]).is_file()):
+        name, rest, equals = "", asked, ""  # a path may hold the sign too
     file, _, kind = rest.rpartition(":")
     if not file or not kind.isidentifier():
         raise ValueError(f"{WHERE} needs FILE:CLASS, such as my_method.py:MyMethod; got {asked!r}.")

@@ -217,7 +217,13 @@ class CDAN(Method):
 
 
 class CDANE(CDAN):
-    """CDAN whose samples are weighed by the entropy of their predictions: CDAN+E.
+    r"""CDAN whose samples are weighed by the entropy of their predictions: CDAN+E.
+
+    .. math:: - \sum_i w^s_i \log D(T(f^s_i, g^s_i)) - \sum_j w^t_j \log (1 - D(T(f^t_j, g^t_j))), \qquad
+        w_i = \frac{1 + e^{-H(g_i)}}{\sum_{i'} (1 + e^{-H(g_{i'})})}
+
+    with H the entropy of the predicted probabilities g, the weights summing to 1 within each domain, and T, D and the
+    reversed gradient as in :class:`CDAN`.
 
     Args:
         features: d, the size of a feature.

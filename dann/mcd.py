@@ -51,9 +51,12 @@ def _classifier_discrepancy(logits: Tensor, others: Tensor) -> Tensor:
 
 
 class MCD(Method):
-    """Trains a second head, and takes away the target samples on which it and the network's head disagree.
+    r"""Trains a second head, and takes away the target samples on which it and the network's head disagree.
 
-    Three updates a step, with L the cross-entropy on the source and D :func:`classifier_discrepancy` on the target:
+    .. math:: A: \min_{G, F_1, F_2} L, \qquad B: \min_{F_1, F_2} L - \lambda D, \qquad C: \min_G \lambda D
+
+    with G the extractor, F_1 and F_2 the heads, lambda the weight, L the cross-entropy on the source and D
+    :func:`classifier_discrepancy` on the target: three updates a step.
 
     - A: extractor and both heads minimise L (equation 3);
     - B: both heads minimise L - weight D (equations 4 and 5);

@@ -92,8 +92,8 @@ def default_network(
     """A network for inputs of this shape, which standardises them by their own mean and variance.
 
     Features (n, d) are drawn in beyond 3 deviations, and get two hidden layers of 64, ReLU; the second gives the
-    features. Images (n, c, h, w) get three convolutions of 3 x 3 (32, 64, 64 channels), halved by max pooling while they
-    are larger than 8 pixels, pooled to at most 4 x 4, and a layer of 128 features. The head is linear.
+    features. Images (n, c, h, w) get three convolutions of 3 x 3 (32, 64, 64 channels), halved by max pooling while
+    they are larger than 8 pixels, pooled to at most 4 x 4, and a layer of 128 features. The head is linear.
 
     Args:
         inputs: of the source alone, so that the target's scale does not come in by a back door.

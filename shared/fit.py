@@ -189,6 +189,11 @@ class _Run:
         if self.source is None and {"source", "labels"} & method.needs:
             raise ValueError(f"{name} is not source-free; got source=None. Pass source=(inputs, labels).")
         self._check_sources(method)
+        if "strong" in method.needs:
+            raise ValueError(
+                f"{name} needs a strongly augmented copy of each target batch, and fit makes none. Train it in a loop "
+                "of your own, with Target(features, logits, strong=Target(...))."
+            )
         format = torch.channels_last if self.given["channels_last"] else torch.preserve_format
         self.network = network.to(self.device, memory_format=format)  # type: ignore[call-overload]
         self.method = method.to(self.device)

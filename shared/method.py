@@ -109,6 +109,16 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     """Raised by hand when a change of the file changes its numbers; part of a benchmark cell's identity."""
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for name in ("needs", "watches"):
+            words = getattr(cls, name)
+            if not isinstance(words, (set, frozenset, property)):
+                raise TypeError(
+                    f"{cls.__name__} needs {name} as a set of words; got {words!r}. Write "
+                    f'{name} = frozenset({{"source", "logits"}}).'
+                )
+
     def __init__(self, *, weight: float = 1.0, schedule: str = "constant") -> None:
         super().__init__()
         name = type(self).__name__
@@ -139,7 +149,10 @@ class Method(nn.Module):
             if key not in known:
                 raise ValueError(f"{cls.__name__}: " + nearest("setting", key, known))
         given = {name: value for name, value in sizes._asdict().items() if name in known}
-        return cls(**{**given, **settings})
+        made = cls(**{**given, **settings})
+        if not hasattr(made, "weight"):
+            raise TypeError(f"{cls.__name__}.__init__ has to begin with super().__init__(weight=weight).")
+        return made
 
     def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
         """The formula: named scalars, unweighted unless ``weighs`` is ``inside``. The batch has been checked.
@@ -169,6 +182,7 @@ class Method(nn.Module):
         """
         self.check(source, target)
         terms = (update.terms if update is not None else self.updates()[0].terms)(source, target, progress)
+        _check_terms(type(self).__name__, terms)
         return self.weighted(terms, progress)
 
     def forward(self, source: Source | None, target: Target, progress: float | Tensor = 1.0) -> Tensor:
@@ -249,3 +263,18 @@ class Method(nn.Module):
             raise ValueError(f"{name} needs a strongly augmented copy of the batch; got Target(strong=None).")
         if "inputs" in self.needs and (target.inputs is None or (source is not None and source.inputs is None)):
             raise ValueError(f"{name} forwards a network of its own; got inputs=None. Pass the inputs of the features.")
+
+
+def _check_terms(name: str, terms: object) -> None:
+    """What :meth:`Method.terms` gave back: scalars by name, none of them called as the task loss is."""
+    if not isinstance(terms, dict):
+        raise TypeError(
+            f"{name}.terms() has to return scalars by name; got {type(terms).__name__}. Write "
+            'return {"distance": distance}.'
+        )
+    for key, value in terms.items():
+        if key == "task":
+            raise ValueError(f"{name}.terms() has a term 'task', which is the task loss's name. Call it otherwise.")
+        if not isinstance(value, Tensor) or value.ndim:
+            came = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name}.terms() has to return scalar tensors; {key!r} is {came}. Take its mean or sum.")

@@ -62,7 +62,7 @@ def test_every_block_of_python_runs_after_the_ones_before(
         torch.manual_seed(0)
         for line, block in blocks(page, "python"):
             # at its own lines, so that an error tells the line of the page
-            exec(compile("\n" * (line - 1) + block, str(page), "exec"), names)
+            exec(compile("\n" * (line - 1) + block, str(page), "exec", dont_inherit=True), names)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,8 @@ def test_every_block_of_python_runs_after_the_ones_before(
 )
 def test_every_command_exists_with_its_options(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    if page.stem in ("README", "CONTRIBUTING") and page.exists():
+        assert list(commands(page)), f"{page.name} shows no command that could be tested"
     for line, words in commands(page):
         if words[0] == "landbridge":
             try:

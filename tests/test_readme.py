@@ -24,7 +24,7 @@ def test_every_block_of_python_runs_after_the_ones_before(tmp_path: Path, monkey
     names: dict[str, object] = {}
     with torch.random.fork_rng():
         for number, block in enumerate(BLOCKS, 1):
-            exec(compile(block, f"README.md, python block {number}", "exec"), names)
+            exec(compile(block, f"README.md, python block {number}", "exec", dont_inherit=True), names)
 
 
 @pytest.mark.parametrize("method", [lb.DANN(features=8, hidden=[16]), lb.DAN(), lb.DeepCORAL()], ids=repr)

@@ -166,11 +166,15 @@ def _weighed_costs(
 
 
 class DeepJDOT(Method):
-    """Adds the cost of transporting the labelled source batch onto the target batch and its predictions.
+    r"""Adds the cost of transporting the labelled source batch onto the target batch and its predictions.
 
-    The terms are the plan-weighted parts of the cost: ``features`` (alpha times squared distances) and ``labels``
-    (lambda_t times cross entropies), both by the same plan, solved anew for each batch. The plan is made on the host:
-    the one place where a step waits for the device.
+    .. math:: \min_{\gamma \in \Pi} \sum_{ij} \gamma_{ij} \left( \alpha \|f^s_i - f^t_j\|^2
+        + \lambda_t \, \ell(y^s_i, g^t_j) \right)
+
+    with l the cross entropy of the target's predictions g, and gamma, a constant in the gradient, between uniform
+    weights. The terms are the plan-weighted parts of the cost: ``features`` (alpha times squared distances) and
+    ``labels`` (lambda_t times cross entropies), both by the same plan, solved anew for each batch. The plan is made on
+    the host: the one place where a step waits for the device.
 
     Args:
         feature_weight: alpha >= 0, 0.001 in the paper's digit experiments; it multiplies squared distances summed (not

@@ -10,10 +10,11 @@ import torch
 from command import Command, command_line
 from made_domains import make_cell_folder, make_images
 
-from landbridge import create_network
+from landbridge import Network, create_network
 from landbridge.diagnostics import page
 from landbridge.diagnostics.diagnose import Diagnosis
 from landbridge.shared.backbones import create_backbone
+from landbridge.shared.history import History
 from landbridge.shared.result import FitResult
 
 
@@ -147,6 +148,26 @@ def test_a_backbone_wants_images(command: Command, files, tmp_path: Path) -> Non
         said = command("diagnose", *both, *more)
         assert said.code == 2
         assert words in said.err
+
+
+def test_a_folder_beside_arrays_is_looked_at_without_its_classes(
+    command: Command, pages: Pages, tmp_path: Path
+) -> None:
+    make_images(tmp_path / "night" / "cat", 12, 40)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "day.npz", x=rng.integers(0, 255, size=(12, 3, 4, 4), dtype=np.uint8))
+    where = ("--source", tmp_path / "day.npz", "--target", tmp_path / "night", "-o", tmp_path / "page.html")
+    said = command("diagnose", *where, "--side", 4)
+    assert said.code == 0, said.err
+    assert pages[0][0].target_proportions is None
+
+
+def test_a_model_that_a_file_cannot_make_again_has_other_ways_out(command: Command, files, tmp_path: Path) -> None:
+    network = Network(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    FitResult(network, None, History(), 0.0).save(tmp_path / "m.safetensors")
+    said = command("diagnose", "--source", files[0], "--target", files[1], "--model", tmp_path / "m.safetensors")
+    assert said.code == 2
+    assert "Write its features as x" in said.err
 
 
 def test_a_cell_before_and_after(command: Command, pages: Pages, tmp_path: Path) -> None:

@@ -144,6 +144,19 @@ def test_a_file_that_does_not_run_is_said(file: Path, text: str, says: str) -> N
         read_own(f"{file}:MyMethod")
 
 
+def test_a_file_means_what_it_means_when_python_runs_it(file: Path) -> None:
+    file.write_text(FILE + "\ndef later(x: 1 + 1): ...\nassert later.__annotations__ == {'x': 2}\n")
+    assert read_own(f"{file}:MyMethod").kind == "MyMethod"
+
+
+def test_a_path_may_hold_the_sign_of_a_name(file: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "run=3" / "my_method.py"
+    odd.parent.mkdir()
+    odd.write_text(FILE)
+    assert read_own(f"{odd}:MyMethod").name == "my-method"
+    assert read_own(f"mine={odd}:MyMethod").name == "mine"
+
+
 def test_a_name_is_given_once(file: Path, tmp_path: Path) -> None:
     suite, own = tiny_suite(tmp_path), read_own(f"{file}:MyMethod")
     with pytest.raises(ValueError, match=r"'my-method' is taken\. Give another: --method-from my-my-method=FILE"):

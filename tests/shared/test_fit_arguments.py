@@ -177,3 +177,11 @@ def test_an_evaluation_of_many_views_is_refused() -> None:
         ValueError, match=r"fit needs an evaluation of one view an image; got TenCrops\. Use CentreCrop"
     ):
         fit(evaluation=TenCrops(4))
+
+
+def test_a_method_that_wants_a_strong_copy_is_refused_before_training() -> None:
+    class Consistent(lb.SourceOnly):
+        needs = frozenset({"source", "strong"})
+
+    with pytest.raises(ValueError, match=r"Consistent needs a strongly augmented copy .* fit makes none"):
+        fit(method=Consistent())

@@ -146,6 +146,40 @@ def test_an_unknown_need_is_a_sentence() -> None:
         Misspelt(features=2)
 
 
+@pytest.mark.parametrize("words", ["logits", ["source", "logits"]])
+def test_needs_is_a_set(words: object) -> None:
+    with pytest.raises(TypeError, match=r"Wordy needs needs as a set of words; got .* Write needs = frozenset"):
+        type("Wordy", (Small,), {"needs": words})
+
+
+def test_a_constructor_that_forgets_the_base_class_is_told() -> None:
+    class Forgetful(Small):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"Forgetful.__init__ has to begin with super\(\).__init__"):
+        Forgetful.create(Sizes(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "sentence"),
+    [
+        (torch.ones(()), TypeError, "Wrong.terms() has to return scalars by name; got Tensor."),
+        (None, TypeError, "Wrong.terms() has to return scalars by name; got NoneType."),
+        ({"gap": torch.ones(5)}, TypeError, "'gap' is a tensor of shape (5,). Take its mean or sum."),
+        ({"gap": 1.0}, TypeError, "'gap' is float. Take its mean or sum."),
+        ({"task": torch.ones(())}, ValueError, "a term 'task', which is the task loss's name. Call it otherwise."),
+    ],
+)
+def test_wrong_terms_are_told(terms: object, error: type[Exception], sentence: str) -> None:
+    class Wrong(Small):
+        def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
+            return terms  # type: ignore[return-value]
+
+    with pytest.raises(error, match=re.escape(sentence)):
+        Wrong(features=2)(SOURCE, TARGET)
+
+
 @pytest.mark.parametrize(
     ("source", "target", "sentence"),
     [
