@@ -150,8 +150,7 @@ def _of_cell(folder: Path, evaluate: bool, level: float, seed: int) -> tuple[Dia
     from ..diagnostics.diagnose import diagnose as look
     from .diagnose_inputs import read_cell
 
-    cell = read_cell(folder)
-    labels = cell.target_labels if evaluate else None
+    cell = read_cell(folder, evaluate=evaluate)
 
     def at(pair: tuple[Arrays, Arrays], **more: Any) -> Diagnosis:
         source, target = pair
@@ -161,7 +160,7 @@ def _of_cell(folder: Path, evaluate: bool, level: float, seed: int) -> tuple[Dia
             source_labels=source.y,
             source_logits=source.logits,
             target_logits=target.logits,
-            evaluate=labels,
+            evaluate=cell.target_labels,
             classes=cell.classes,
             level=level,
             seed=seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,7 @@ class Run(NamedTuple):
     steps: tuple[int, int]
     split: str  # of the source
     classes: tuple[str, ...] | None
-    target_labels: NDArray[np.int64]
+    target_labels: NDArray[np.int64] | None  # where they were asked for
 
 
 def read_domain(
@@ -99,7 +100,7 @@ def read_npz(path: Path, *, most_gib: float = MOST_GIB) -> Arrays:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+            members = [(info.filename.removesuffix(".npy"), info.file_size) for info in archive.infolist()]
     except FileNotFoundError:
         raise ValueError(f"diagnose found no file at {path}.") from None
     except (zipfile.BadZipFile, OSError) as error:
@@ -107,6 +108,14 @@ def read_npz(path: Path, *, most_gib: float = MOST_GIB) -> Arrays:
             f"diagnose cannot read {path} as an .npz file ({error}). Write one with "
             f"numpy.savez('{path.stem}.npz', x=rows, y=classes)."
         ) from error
+    sizes = dict(members)
+    if len(sizes) < len(members):
+        names = [name for name, _ in members]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"{path} holds two arrays named {twice}, of which one would hide the other. Write the file again with "
+            "numpy.savez."
+        )
     there = [name for name in ROWS if name in sizes]
     if len(there) != 1:
         came = ", ".join(sorted(sizes)[:8]) or "nothing"
@@ -114,9 +123,11 @@ def read_npz(path: Path, *, most_gib: float = MOST_GIB) -> Arrays:
         raise ValueError(f"diagnose needs {wanted}, in {path}; it holds {came}. Write x=rows, and y=classes if known.")
     unpacked = sum(size for name, size in sizes.items() if name in NAMES) / 2**30
     if unpacked > most_gib:
+        digits = max(1, 1 - math.floor(math.log10(unpacked)))  # rounded up, so that it is enough
+        enough = math.ceil(unpacked * 10**digits) / 10**digits
         raise ValueError(
             f"{path} unpacks to {unpacked:.3g} GiB, more than {most_gib:g}. If you trust it, pass --most-gib "
-            f"{unpacked * 1.01:.2g}; or store fewer rows: some thousands tell a shift."
+            f"{enough:g}; or store fewer rows: some thousands tell a shift."
         )
     found = {name: _read_array(path, name) for name in NAMES if name in sizes}
     return Arrays(found[there[0]], found.get("y"), found.get("logits"))
@@ -234,16 +245,17 @@ def see(
     return Seen(found[0], found[1], ("features of", f"{name}, weights {Path(weights).name}, {normalise}"))
 
 
-def read_cell(folder: Path) -> Run:
+def read_cell(folder: Path, *, evaluate: bool = False) -> Run:
     """A benchmark cell's stored features and logits at its first and last checkpoint.
 
     The source is its held-out rows, which the network did not learn from, where the protocol holds some out.
 
     Args:
         folder: a cell's own folder, with ``result.json`` and ``outputs``.
+        evaluate: read the target's labels, too; their file is not opened otherwise.
 
     Raises:
-        ValueError: if it is no such folder, has no stored outputs, or they are damaged.
+        ValueError: if it is no such folder, has no stored outputs (or labels, where asked for), or they are damaged.
     """
     from .results import Cell
 
@@ -264,8 +276,6 @@ def read_cell(folder: Path) -> Run:
             "benchmark again with --keep-outputs all."
         )
     first, last = _read_step(steps[0]), _read_step(steps[-1])
-    with np.load(folder / "target_labels.npz", allow_pickle=False) as file:
-        labels = dict(zip(file["target_eval/rows"].tolist(), file["target_eval/labels"].tolist(), strict=True))
     classes = cell.settings.get("classes")
     return Run(
         title=f"{cell.task}, {cell.label}, seed {cell.seed}",
@@ -274,7 +284,7 @@ def read_cell(folder: Path) -> Run:
         steps=(_step(steps[0]), _step(steps[-1])),
         split=last.split,
         classes=tuple(map(str, classes)) if isinstance(classes, list) else None,
-        target_labels=np.array([labels[row] for row in last.target_rows.tolist()], dtype=np.int64),
+        target_labels=_target_labels(folder / "target_labels.npz", last.target_rows) if evaluate else None,
     )
 
 
@@ -282,6 +292,19 @@ class _Step(NamedTuple):
     pair: tuple[Arrays, Arrays]
     split: str
     target_rows: NDArray[np.int64]
+
+
+def _target_labels(path: Path, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            labels = dict(zip(file["target_eval/rows"].tolist(), file["target_eval/labels"].tolist(), strict=True))
+        return np.array([labels[row] for row in rows.tolist()], dtype=np.int64)
+    except FileNotFoundError:
+        raise ValueError(f"--evaluate needs the target's labels; there is no {path}. Run the cell again.") from None
+    except KeyError as error:
+        raise ValueError(f"the target's labels {path} have no {error.args[0]}. Run the cell again.") from error
+    except Exception as error:  # of a damaged archive: BadZipFile, ValueError, EOFError ...
+        raise ValueError(f"the target's labels {path} cannot be read ({error}). Run the cell again.") from error
 
 
 def _step(path: Path) -> int:

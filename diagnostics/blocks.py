@@ -33,6 +33,7 @@ BLOCK = {"cpu": 1024}  # rows: a block of float32 is 4 MiB, and its few copies s
 BLOCK_ELSEWHERE = 8192  # a GPU needs larger ones to be busy
 BANDWIDTH_ROWS = 2000  # the median of two million pairs is known to a fraction of a per cent
 DOUBLE_UP_TO = 1024  # pooled rows: where it costs nothing, float64
+COINCIDE = 1e-12  # in squares: more than the rounding of float32, and of sums in float64
 LARGEST, SMALLEST = 1e15, 1e-15  # beyond them squares leave float32
 
 
@@ -193,10 +194,11 @@ def labellings(n_s: int, n_t: int, permutations: int, numbers: torch.Generator) 
 
 
 def pooled_bandwidth(rows: Tensor, *, seed: int = 0) -> float:
-    """The median squared distance of all pairs of rows, or of 2000 rows drawn at random where there are more.
+    """The median squared distance of all pairs of rows, or of 2000 rows drawn at random where there are more; float64.
 
     Which row is of which domain plays no part, so that a permutation test with it is exact. Where more than half of
-    the pairs coincide it is their mean, and 1 where all do; see :class:`~landbridge.mmd.kernels.DistanceKernel`.
+    the pairs coincide (up to a millionth of the rows' median length) it is their mean, and 1 where all do. Medians on
+    both sides: a few far rows, which move any mean, make no pairs coincide.
 
     Args:
         rows: (n, d), both domains, near mean 0; see :func:`pool_rows`.
@@ -208,9 +210,15 @@ def pooled_bandwidth(rows: Tensor, *, seed: int = 0) -> float:
     if len(rows) > BANDWIDTH_ROWS:
         drawn = torch.randperm(len(rows), generator=generator("bandwidth", seed))[:BANDWIDTH_ROWS]
         rows = rows[drawn.to(rows.device)]
+    if rows.device.type != "mps":  # in float32 a single far row would hide the median from the mean
+        rows = rows.double()
     _, _, squared = next(squared_blocks(rows, block=len(rows)))
     above = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
-    return float(MultiGaussianKernel("median").choose_bandwidth(squared[above[0], above[1]]))
+    pairs = squared[above[0], above[1]]
+    median = float(pairs.median())
+    if median > COINCIDE * float(rows.square().sum(1).median()):
+        return median
+    return float(pairs.mean()) or 1.0
 
 
 def gaussian_profile(bandwidth: float, kernels: int = 5) -> Profile:

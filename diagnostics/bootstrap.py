@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from ..shared.seeds import generator
 from .inputs import as_pair
 from .results import Distance
+from .rows import check_count, is_number, is_whole
 
 __all__ = [
     "MOST",
@@ -22,6 +24,7 @@ __all__ = [
     "basic_interval",
     "check_interval",
     "normal_interval",
+    "overflow",
     "pair_of_rows",
     "resampled_counts",
 ]
@@ -30,14 +33,19 @@ Array = NDArray[np.float64]
 MOST = 2000  # rows of each domain that a distance uses unless told
 
 
-def check_interval(function: str, bootstrap: int, level: float) -> None:
+def overflow(name: str) -> ValueError:
+    """The error for powers of the rows that leave the range of numbers."""
+    return ValueError(f"{name} overflows: the rows lie too far apart. Divide both domains by one number.")
+
+
+def check_interval(function: str, bootstrap: object, level: object) -> None:
     """Raise ValueError unless there are 0 or at least 20 resamples and a level between 0 and 1."""
-    if bootstrap < 0 or 0 < bootstrap < 20:
+    if not is_whole(bootstrap) or bootstrap < 0 or 0 < bootstrap < 20:
         raise ValueError(
-            f"{function} needs bootstrap=0 for no interval, or at least 20 resamples; got {bootstrap}. 200 are usual."
+            f"{function} needs bootstrap=0 for no interval, or at least 20 resamples; got {bootstrap!r}. 200 are usual."
         )
-    if not 0 < level < 1:
-        raise ValueError(f"{function} needs a level between 0 and 1, such as 0.95; got {level}.")
+    if not is_number(level) or not 0 < level < 1:
+        raise ValueError(f"{function} needs a level between 0 and 1, such as 0.95; got {level!r}.")
 
 
 def at_most(rows: Tensor, most: int, *stream: str | int) -> Tensor:
@@ -136,8 +144,7 @@ def pair_of_rows(function: str, source: Any, target: Any, most: int, seed: int) 
     >>> pair_of_rows("f", [[1.0], [2.0], [3.0]], [[1.0], [2.0]], 2, 0)[2]
     '2 of 3 source rows, drawn at random'
     """
-    if most < 2:
-        raise ValueError(f"{function} needs most >= 2, the rows used of each domain; got {most}.")
+    check_count(function, "most", most, 2)
     x, y = as_pair(function, source, target)
     notes = [
         f"{most} of {len(rows)} {domain} rows, drawn at random"
@@ -173,14 +180,22 @@ def as_distance(
         level: of the interval.
         sizes: rows of source and target used.
         scale: units.
-        note: what else is to be said.
+        note: what else is to be said; resamples that gave no number are counted there.
         normal: the normal interval instead of the basic one.
         transform: increasing; applied to value and ends, if the resampled statistic is not yet the distance.
+
+    Raises:
+        ValueError: if the value is not finite: the rows' powers have left the range of numbers.
     """
+    if not math.isfinite(value):
+        raise overflow(name)
     low = high = float("nan")
     if len(draws):
         numbers = np.array([float(draw) for draw in draws])
         numbers = numbers[np.isfinite(numbers)]  # of very few rows a resample may be one row, which is no sample
+        if len(numbers) < len(draws):
+            left_out = f"{len(draws) - len(numbers)} of {len(draws)} resamples gave no number and are left out"
+            note = f"{note}; {left_out}" if note else left_out
         if len(numbers) > 1:
             low, high = (normal_interval if normal else basic_interval)(value, numbers, level)
         if value > high:

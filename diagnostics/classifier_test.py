@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..shared.checks import nearest
+from ..shared.checks import full_precision, nearest
 from ..shared.seeds import derive_seed, generator
 from .blocks import centre_, pool_rows, pooled_bandwidth
-from .inputs import as_pair
+from .inputs import as_pair, in_range
 from .random_features import fourier_features, frequencies
 from .results import TwoSampleTest
+from .rows import is_whole
 
 __all__ = ["MOST_FEATURES", "Score", "classifier_test"]
 
@@ -30,6 +31,7 @@ BUILT_IN = ("linear", "random-features")
 BLOCK = 8192
 
 
+@full_precision
 def classifier_test(
     source: Any,
     target: Any,
@@ -88,6 +90,7 @@ def classifier_test(
     x, y = as_pair("classifier_test", source, target)
     _check(score, folds, permutations, seed)
     n_s, n_t = len(x), len(y)
+    x, y, _ = in_range(x, y)
     rows = pool_rows(x, y)
     rows.div_(_spread(rows))
     folds = min(folds, n_s, n_t)
@@ -248,7 +251,7 @@ def _check(score: str, folds: object, permutations: object, seed: object) -> Non
         raise ValueError("classifier_test: " + nearest("score", score, get_args(Score)))
     limits = {"folds": (folds, 2), "permutations": (permutations, LEAST_PERMUTATIONS), "seed": (seed, None)}
     for name, (value, least) in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int):
+        if not is_whole(value):
             raise TypeError(f"classifier_test needs {name} as a whole number; got {value!r}.")
         if least is not None and value < least:
             raise ValueError(f"classifier_test needs {name} of at least {least}; got {value}.")

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from ..shared.evaluate import forward_all
 from ..shared.files import write_atomically
+from ..shared.network import Network
 from ..shared.result import FitResult
-from .inputs import as_class_numbers, as_pair
+from .inputs import as_class_numbers, as_class_scores, as_pair
 from .verdict import Verdict, decide
 
 if TYPE_CHECKING:
+    from ..shared.batches import Samples
     from .calibration import Calibration
     from .confusion import Confusion
     from .distances import Distances
@@ -34,6 +36,7 @@ __all__ = ["Diagnosis", "diagnose"]
 PLAN_CLASSES = 40  # more classes make no readable matrix
 LONGEST_NAME = 32  # letters of a class or feature
 LEAST_ROWS = 5  # of each domain: with fewer no fold or interval is left
+FARTHEST = 1e75  # fourth powers, of the CORAL distance, leave float64 beyond it
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,8 @@ class Diagnosis:
         estimated_accuracy: on the target, without its labels; None without logits and labels.
         plan: transport between the classes, the target's as predicted (or as evaluated); None without them.
         confusion: on the target, by its labels; None unless they are evaluated and there are logits.
-        class_shift: of each class between the domains, by the target's labels; None unless they are evaluated.
+        class_shift: of each class between the domains, by the target's labels; None unless they are evaluated, and a
+            class has 5 rows in both domains.
         target_proportions: true class proportions of the target, (k,); None unless evaluated.
         before: an earlier diagnosis of the same rows, such as before adaptation.
         about: what was compared, as pairs of a word and its value, for the head of the page.
@@ -109,6 +113,9 @@ class Diagnosis:
         return str(self.verdict)
 
 
+_Logits = tuple[NDArray[np.float64], NDArray[np.float64]]  # (n_s, k) and (n_t, k)
+
+
 class _Classes(NamedTuple):
     """Labels as numbers, with the names behind the numbers."""
 
@@ -157,7 +164,8 @@ def diagnose(
 
     Raises:
         TypeError: for what is no array of numbers, or no network.
-        ValueError: for shapes that do not fit, NaN, both a network and logits, or a level out of range.
+        ValueError: for shapes that do not fit, NaN, values beyond 1e75, both a network and logits, or a level out of
+            range.
 
     >>> rng = np.random.default_rng(0)
     >>> found = diagnose(rng.normal(size=(80, 3)), rng.normal(size=(80, 3)) + [0.0, 0.0, 3.0])
@@ -175,18 +183,21 @@ def diagnose(
         source, source_logits = _forward(network, source, "source")
         target, target_logits = _forward(network, target, "target")
     x, z = as_pair("diagnose", source, target, least=LEAST_ROWS)
-    known = _as_classes(x, z, source_labels, evaluate, source_logits, classes)
+    _check_size(x, z)
+    logits = _logits(x, z, source_logits, target_logits)
+    known = _as_classes(x, z, source_labels, evaluate, logits, classes)
+    if names is not None and len(names) != x.shape[1]:
+        raise ValueError(f"diagnose needs one name a feature, {x.shape[1]} of them; got {len(names)}.")
     verdict = decide(
         x,
         z,
         source_labels=known.source,
-        source_logits=source_logits,
-        target_logits=target_logits,
+        source_logits=None if logits is None else logits[0],
+        target_logits=None if logits is None else logits[1],
         level=level,
         seed=seed,
     )
-    logits = None if source_logits is None else (source_logits, target_logits)
-    predicted = None if logits is None else np.asarray(torch.as_tensor(logits[1]).argmax(1).cpu())
+    predicted = None if logits is None else logits[1].argmax(1)
     of_target = known.target if known.target is not None else predicted
     facts = [("source rows", f"{len(x)}"), ("target rows", f"{len(z)}"), ("features", f"{x.shape[1]}")]
     if known.names:
@@ -222,20 +233,48 @@ def _forward(network: Any, rows: Any, domain: str) -> tuple[Tensor, Tensor | Non
         task = network.task
     elif isinstance(network, nn.Module):
         like = next(network.parameters(), torch.empty(0))
-        samples = as_samples("diagnose", domain, rows, like.device, labelled=False, dtype=like.dtype)
-        features, logits = forward_all(network, samples, source=domain == "source")
+        dtype = network.input_dtype if isinstance(network, Network) else like.dtype
+        samples = as_samples("diagnose", domain, rows, like.device, labelled=False, dtype=dtype)
+        features, logits = _passed(network, samples, domain)
         task = "classification"
     else:
-        raise TypeError(
-            f"diagnose needs network as a landbridge.Network or the result of fit; got {type(network).__name__}. "
-            "lb.wrap(module, head=...) makes a Network of any module."
-        )
+        raise _no_network(network)
     return features.flatten(1), logits if task != "regression" and logits.ndim == 2 and logits.shape[1] > 1 else None
 
 
+def _passed(network: nn.Module, samples: Samples, domain: str) -> tuple[Tensor, Tensor]:
+    def check(module: nn.Module, _: object, output: object) -> None:
+        pair = isinstance(output, (tuple, list)) and len(output) == 2
+        if not pair or not all(isinstance(one, Tensor) for one in output):  # type: ignore[attr-defined]
+            raise _no_network(module)
+
+    handle = network.register_forward_hook(check)
+    try:
+        return forward_all(network, samples, source=domain == "source")
+    except RuntimeError as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        raise ValueError(
+            f"diagnose cannot pass the {domain} rows of shape {tuple(samples.shape)} through the network, which says: "
+            f"{error}. Pass inputs of the shape that it was made for."
+        ) from error
+    finally:
+        handle.remove()
+
+
+def _no_network(given: object) -> TypeError:
+    return TypeError(
+        f"diagnose needs network as a landbridge.Network or the result of fit; got {type(given).__name__}. "
+        "lb.wrap(module, head=...) makes a Network of any module."
+    )
+
+
 def _as_classes(
-    x: Tensor, z: Tensor, source_labels: Any, evaluate: Any, logits: Any, classes: Sequence[str] | None
+    x: Tensor, z: Tensor, source_labels: Any, evaluate: Any, logits: _Logits | None, classes: Sequence[str] | None
 ) -> _Classes:
+    k = None if logits is None else logits[0].shape[1]
+    if k is not None and classes is not None and len(classes) != k:
+        raise ValueError(f"diagnose needs a name for each of the logits' {k} classes; got {len(classes)} in classes.")
     if source_labels is None and evaluate is None:
         return _Classes(None, None, ())
     given = [
@@ -243,8 +282,8 @@ def _as_classes(
         for name, labels, rows in (("source_labels", source_labels, x), ("evaluate", evaluate, z))
         if labels is not None
     ]
-    if all(array.dtype.kind in "iub" and (not array.size or array.min() >= 0) for _, array, _ in given):
-        k = None if logits is None else int(logits.shape[1])
+    first = given[0][1]  # of the source, where they are known: what evaluate holds must not change how they are read
+    if first.dtype.kind in "iub" and (not first.size or first.min() >= 0):
         if classes is not None:
             k = len(classes)
         numbers = {name: as_class_numbers("diagnose", name, array, rows, classes=k) for name, array, rows in given}
@@ -254,13 +293,16 @@ def _as_classes(
     if logits is not None or classes is not None:
         raise TypeError(
             "diagnose needs class numbers from 0, as the logits' columns are, where there are logits or names of "
-            f"classes; got labels of dtype {given[0][1].dtype}. Number them in the order of the columns."
+            f"classes; got labels of dtype {first.dtype}. Number them in the order of the columns."
         )
     return _named(given)
 
 
 def _named(given: list[tuple[str, NDArray[Any], int]]) -> _Classes:
-    """Labels of any kind, numbered in their sorted order."""
+    """Labels of any kind, numbered in their sorted order: the source's first, then those of the target alone.
+
+    So a class that only the target has moves no number of a source class, and nothing of the verdict.
+    """
     for name, array, rows in given:
         if array.dtype.kind == "f":
             raise TypeError(
@@ -271,7 +313,14 @@ def _named(given: list[tuple[str, NDArray[Any], int]]) -> _Classes:
             raise TypeError(f"diagnose needs {name} as class numbers or names; got an array of dtype {array.dtype}.")
         if array.shape != (rows,):
             raise ValueError(f"diagnose needs one entry of {name} a row, shape ({rows},); got {array.shape}.")
-    names = sorted(set().union(*(array.tolist() for _, array, _ in given)))
+    if len({array.dtype.kind in "US" for _, array, _ in given}) > 1:
+        raise TypeError(
+            "diagnose needs source_labels and evaluate of one kind; got names in one and numbers in the other. Pass "
+            "names in both, or class numbers in both."
+        )
+    names: list[Any] = []
+    for _, array, _ in given:
+        names += sorted(set(array.tolist()) - set(names))
     place = {name: number for number, name in enumerate(names)}
     numbers = {name: np.array([place[label] for label in array.tolist()], dtype=np.int64) for name, array, _ in given}
     return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), tuple(map(_short, names)))
@@ -284,7 +333,40 @@ def _short(name: object) -> str:
 
 
 def _plain(labels: Any) -> NDArray[Any]:
-    return np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    try:
+        return np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    except ValueError as error:
+        raise TypeError(f"diagnose needs labels as one class a row; they make no array ({error}).") from error
+
+
+def _check_size(x: Tensor, z: Tensor) -> None:
+    largest = max(float(rows.abs().max()) for rows in (x, z))
+    if largest > FARTHEST:
+        raise ValueError(
+            f"diagnose overflows: the features go up to {largest:.3g}, and powers of them leave the range of numbers "
+            f"beyond {FARTHEST:g}. Divide both domains by one number."
+        )
+
+
+def _logits(x: Tensor, z: Tensor, source: Any, target: Any) -> _Logits | None:
+    if (source is None) != (target is None):
+        missing = "source_logits" if source is None else "target_logits"
+        raise ValueError(f"diagnose needs the logits of both domains; {missing} is missing. Pass both, or neither.")
+    if source is None:
+        return None
+    found = as_class_scores("diagnose", "source_logits", source), as_class_scores("diagnose", "target_logits", target)
+    for domain, scores, rows in (("source", found[0], x), ("target", found[1], z)):
+        if len(scores) != len(rows):
+            raise ValueError(
+                f"diagnose needs one row of {domain}_logits a row of the {domain}; got {scores.shape} and "
+                f"{tuple(rows.shape)}."
+            )
+    if found[0].shape[1] != found[1].shape[1]:
+        raise ValueError(
+            f"diagnose needs logits of one classifier; got {found[0].shape[1]} classes in source_logits and "
+            f"{found[1].shape[1]} in target_logits."
+        )
+    return found
 
 
 def _spectra(x: Tensor, z: Tensor, seed: int) -> Spectra | None:
@@ -294,7 +376,7 @@ def _spectra(x: Tensor, z: Tensor, seed: int) -> Spectra | None:
     return spectra(x, z, seed=seed) if varies else None
 
 
-def _of_the_model(known: _Classes, logits: tuple[Any, Any] | None, seed: int) -> dict[str, Any]:
+def _of_the_model(known: _Classes, logits: _Logits | None, seed: int) -> dict[str, Any]:
     from .calibration import calibration
     from .estimated_accuracy import estimated_accuracy
 
@@ -323,9 +405,13 @@ def _confusion(known: _Classes, predicted: NDArray[Any] | None) -> Confusion | N
 
 
 def _class_shift(x: Tensor, z: Tensor, known: _Classes, seed: int) -> ClassShift | None:
-    from .shifts import class_shift
+    from .shifts import LEAST_OF_CLASS, class_shift
 
     if known.source is None or known.target is None:
+        return None
+    k = len(known.names)
+    counts = np.minimum(np.bincount(known.source, minlength=k), np.bincount(known.target, minlength=k))
+    if counts.max() < LEAST_OF_CLASS:  # there is none to test
         return None
     return class_shift(x, known.source, z, known.target, seed=seed)
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..shared.checks import nearest
+from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
 from ..shared.seeds import derive_seed
-from .inputs import as_class_numbers, as_pair
+from .inputs import as_class_numbers, as_pair, in_range
 from .principal import principal_axes
 from .rows import check_count, choose_pair
 from .style import CLASSES, GREY, SOURCE, TARGET, axes, panels, styled, whole_figure
@@ -134,6 +134,7 @@ class Embedding:
             ax.set_ylabel(f"second, {100 * self.explained[1]:.0f}%")
 
 
+@full_precision
 def embedding(
     source: Any,
     target: Any,
@@ -187,8 +188,11 @@ def embedding(
     classes_s = None if source_classes is None else as_class_numbers(name, "source_classes", source_classes, len(x))
     classes_t = None if target_classes is None else as_class_numbers(name, "target_classes", target_classes, len(y))
     used = choose_pair(x, y, most, name, seed)
-    pooled = torch.cat([used.source, used.target])
+    near_s, near_t, unit = in_range(used.source, used.target)
+    pooled = torch.cat([near_s, near_t])
     places, explained = _places(pooled, method, seed)
+    if method == "pca":
+        places = places * unit
     n_s = len(used.source)
     neighbour, nearest_source = _neighbours(pooled, n_s)
     of_source = neighbour < n_s

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from ..shared.checks import NonFiniteError
 
-__all__ = ["as_class_numbers", "as_class_scores", "as_pair", "as_rows"]
+__all__ = ["InRange", "as_class_numbers", "as_class_scores", "as_pair", "as_rows", "in_range"]
+
+ORDINARY = 40  # powers of two: values from 2^-40 to 2^40 have squares, summed, that every dtype holds
 
 
 def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
@@ -38,7 +41,7 @@ def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
         )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{function} got masked entries in {name}. Fill them, or drop their rows.")
-    rows = value.detach() if isinstance(value, Tensor) else _from_array(function, name, np.asarray(value))
+    rows = value.detach() if isinstance(value, Tensor) else _from_array(function, name, _array(function, name, value))
     if rows.is_complex():
         raise TypeError(f"{function} needs {name} as real numbers; got {rows.dtype}. Pass its real part, or both.")
     if rows.dtype not in (torch.float32, torch.float64):
@@ -82,6 +85,52 @@ def as_pair(function: str, source: Any, target: Any, *, least: int = 2) -> tuple
     return x.to(dtype), y.to(dtype)
 
 
+class InRange(NamedTuple):
+    """Rows whose squares can be summed.
+
+    Attributes:
+        source: (n_s, d).
+        target: (n_t, d).
+        unit: a power of two; the rows as they came are these times the unit, moved.
+    """
+
+    source: Tensor
+    target: Tensor
+    unit: float
+
+
+def in_range(source: Tensor, target: Tensor) -> InRange:
+    """Both domains divided by one power of two, where squares of their values would leave the range of numbers.
+
+    Rows of ordinary size stay what they are, to the bit. Others are also moved by the least value of each column, so
+    that a constant one does not overflow in its turn.
+
+    Args:
+        source: (n_s, d), finite.
+        target: (n_t, d), of the same dtype and device.
+
+    >>> in_range(torch.tensor([[0.0], [2.0**70]]), torch.tensor([[2.0**69]]))
+    InRange(source=tensor([[0.0000],
+            [0.5000]]), target=tensor([[0.2500]]), unit=2.3611832414348226e+21)
+    """
+    (low_s, high_s), (low_t, high_t) = (rows.aminmax(dim=0) for rows in (source, target))
+    low, high = torch.minimum(low_s, low_t), torch.maximum(high_s, high_t)
+    size = 2 * float((high / 2 - low / 2).max())
+    largest = float(torch.maximum(low.abs(), high.abs()).max())
+    if size == 0 or (size > 2.0**-ORDINARY and largest < 2.0**ORDINARY):
+        return InRange(source, target, 1.0)
+    exponent = min(max(math.frexp(size)[1] if math.isfinite(size) else 1024, -1000), 1000)
+    first = exponent // 2  # two steps, since 2^-exponent itself may be no float
+
+    def moved(rows: Tensor) -> Tensor:
+        if rows.device.type != "mps":  # Apple's GPU has no float64
+            rows = rows.double()
+        away = rows / 2 - low.to(rows) / 2
+        return (away * 2.0 ** (1 - first) * 2.0 ** (first - exponent)).to(source.dtype)
+
+    return InRange(moved(source), moved(target), 2.0**exponent)
+
+
 def as_class_numbers(
     function: str, name: str, value: Any, rows: int, *, classes: int | None = None
 ) -> NDArray[np.int64]:
@@ -114,13 +163,25 @@ def as_class_scores(function: str, name: str, value: Any) -> NDArray[np.float64]
     Raises:
         TypeError, ValueError: as :func:`as_rows`, or for fewer than two columns.
     """
-    rows = as_rows(function, name, value, least=1)
-    if rows.shape[1] < 2:
+    if not hasattr(value, "ndim"):
+        value = _array(function, name, value)
+    if value.ndim != 2 or value.shape[1] < 2:
         raise ValueError(
-            f"{function} needs {name} of shape (rows, classes) with at least 2 classes; got {tuple(rows.shape)}. A "
+            f"{function} needs {name} of shape (rows, classes) with at least 2 classes; got {tuple(value.shape)}. A "
             "one-logit head z becomes numpy.stack([0 * z, z], -1)."
         )
-    return np.asarray(rows.double().cpu().numpy())
+    return np.asarray(as_rows(function, name, value, least=1).double().cpu().numpy())
+
+
+def _array(function: str, name: str, value: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{function} needs {name} as numbers in equally long rows; got a {type(value).__name__} that makes no "
+            f"array ({str(error).splitlines()[0]}). Make the rows equally long; a list of tensors becomes one by "
+            "torch.stack."
+        ) from error
 
 
 def _from_array(function: str, name: str, array: NDArray[Any]) -> Tensor:

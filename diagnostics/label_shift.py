@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..shared.seeds import derive_seed
 from .bootstrap import check_interval
 from .inputs import as_class_numbers, as_class_scores
+from .rows import check_count, is_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,10 +175,9 @@ def label_shift(
         )
     labels = as_class_numbers("label_shift", "source_labels", source_labels, len(source), classes=k)
     check_interval("label_shift", bootstrap, level)
-    if not ridge >= 0 or ridge == np.inf:
-        raise ValueError(f"label_shift needs a finite ridge >= 0; got {ridge}.")
-    if permutations < 1:
-        raise ValueError(f"label_shift needs permutations >= 1; got {permutations}.")
+    if not is_number(ridge) or not 0 <= ridge < np.inf:
+        raise ValueError(f"label_shift needs a finite ridge >= 0; got {ridge!r}.")
+    check_count("label_shift", "permutations", permutations, 1)
 
     counts = np.bincount(source.argmax(1) * k + labels, minlength=k * k).reshape(k, k)  # (predicted, label)
     predicted = np.bincount(target.argmax(1), minlength=k)

@@ -12,15 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.checks import full_precision
 from ..shared.seeds import generator
-from .inputs import as_class_numbers, as_pair
+from .blocks import centre_, pooled_bandwidth
+from .inputs import as_class_numbers, as_pair, in_range
 from .results import TwoSampleTest
+from .rows import is_whole
 from .style import GREY, TARGET, axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MixtureTest", "mixture_test"]
+__all__ = ["MixtureTest", "mixture_test", "most_classes"]
 
 FREQUENCIES = 512  # of the random features: the kernel's error is some 1 / sqrt(512), the same for both domains
 BANDWIDTH_ROWS = 1000  # pooled rows that the median distance is taken over
@@ -66,6 +69,12 @@ class MixtureTest:
         return ax
 
 
+def most_classes() -> int:
+    """How many classes :func:`mixture_test` takes: the plane of more fills the space of its random features."""
+    return 2 * FREQUENCIES
+
+
+@full_precision
 def mixture_test(
     source: Any, source_classes: Any, target: Any, *, draws: int = 400, seed: int = 0, classes: int | None = None
 ) -> MixtureTest:
@@ -88,7 +97,8 @@ def mixture_test(
         \quad c^2 = \frac{n}{n - 1}
 
     so the level holds for many rows a class, and approximately for few. The features :math:`\phi` are random Fourier
-    features of the Gaussian kernel at the pooled median distance; memory is O(n), the rows pass in blocks.
+    features of the Gaussian kernel at the pooled median distance; memory is O(n), the rows pass in blocks. There are
+    1024 of them, so no more than 1024 classes are taken: the plane of more leaves nothing to be tested.
 
     Args:
         source: rows of the source, (n_s, d).
@@ -99,7 +109,7 @@ def mixture_test(
         classes: k; the largest class number + 1 if left out.
 
     Raises:
-        ValueError: for wrong shapes, NaN, fewer than two classes of two rows, or fewer than 19 draws.
+        ValueError: for wrong shapes, NaN, fewer than two classes of two rows or more than 1024, or fewer than 19 draws.
 
     Source: proportions by matching mean embeddings as in Zhang et al., Domain Adaptation under Target and Conditional
     Shift, ICML 2013, section 3, for finitely many classes; the signs are a wild bootstrap (Leucht and Neumann,
@@ -113,8 +123,10 @@ def mixture_test(
     """
     x, z = as_pair("mixture_test", source, target)
     y = as_class_numbers("mixture_test", "source_classes", source_classes, len(x), classes=classes)
-    if draws < 19:
-        raise ValueError(f"mixture_test needs at least 19 draws for a p-value of 0.05; got draws={draws}.")
+    if not is_whole(draws) or draws < 19:
+        raise ValueError(
+            f"mixture_test needs at least 19 draws for a p-value of 0.05, a whole number; got draws={draws!r}."
+        )
     k = classes if classes is not None else int(y.max()) + 1
     counts = np.bincount(y, minlength=k)
     there = np.flatnonzero(counts >= LEAST)
@@ -123,6 +135,12 @@ def mixture_test(
             f"mixture_test needs two classes of at least {LEAST} rows in the source; got counts {counts.tolist()}. "
             "Pass more labelled rows, or leave this test out: one class has no proportions."
         )
+    if len(there) > most_classes():
+        raise ValueError(
+            f"mixture_test takes at most {most_classes()} classes; got {len(there)}: their mixtures fill the space of "
+            "the random features, and nothing would be left to test. Group classes, or test some of them."
+        )
+    x, z, _ = in_range(x, z)
     kept = np.isin(y, there)
     note = "random features; the level is approximate"
     if not kept.all():
@@ -169,15 +187,12 @@ class _Embedded:
         self.target_noise = float(1 - self.target.square().sum()) / (len(z) - 1)
 
     def _bandwidth(self, stream: torch.Generator) -> float:
-        """The median squared distance of pooled rows; the mean where that is nothing, 1 where all rows are one."""
+        """That of the kernel test, of fewer rows."""
         n = len(self.x) + len(self.z)
         chosen = torch.randperm(n, generator=stream)[:BANDWIDTH_ROWS].to(self.x.device)
         of_source = chosen[chosen < len(self.x)]
         of_target = chosen[chosen >= len(self.x)] - len(self.x)
-        some = torch.cat([self.x[of_source], self.z[of_target]]) - self.centre
-        squared = torch.nn.functional.pdist(some).square()
-        median, mean = float(squared.median()), float(squared.mean())
-        return median if median > 1e-6 * mean else mean or 1.0
+        return pooled_bandwidth(centre_(torch.cat([self.x[of_source], self.z[of_target]])))
 
     def _features(self, rows: Tensor) -> Tensor:
         angles = (rows - self.centre) @ self.frequencies

@@ -379,7 +379,8 @@ def _figure(title: str, reading: str, draw: Callable[[], Axes | Figure], *, wide
 
 
 def _names(diagnosis: Diagnosis, k: int) -> Sequence[str]:
-    return diagnosis.classes if len(diagnosis.classes) == k else [str(c) for c in range(k)]
+    # classes that the target alone has come after the source's
+    return diagnosis.classes[:k] if len(diagnosis.classes) >= k else [str(c) for c in range(k)]
 
 
 def number(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shared.checks import nearest
+from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
 from ..transport.plans import exact_plan, sinkhorn_plan
 from .inputs import as_class_numbers, as_pair
@@ -71,6 +71,7 @@ class PlanByClass:
         return ax
 
 
+@full_precision
 def plan_by_class(
     source: Any,
     source_classes: Any,

@@ -53,6 +53,8 @@ def principal_axes(rows: Tensor, components: int) -> Principal:
     n, d = rows.shape
     mean = rows.mean(0, dtype=torch.float64)
     total = float(sum(_centred(block, mean).square().sum() for block in rows.split(BLOCK))) / (n - 1)
+    if total == 0 or bool((rows == rows[:1]).all()):  # the search for eigenvectors would start from nothing
+        return Principal(mean.cpu().numpy(), np.zeros((0, d)), np.zeros(0), 0.0)
     wanted = min(components, n - 1, d)
     if d <= n:
         variances, vectors = _leading(_Covariance(rows, mean), wanted)

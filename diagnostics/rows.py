@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from numbers import Integral, Real
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..shared.seeds import generator
 
-__all__ = ["Chosen", "check_count", "choose_pair", "choose_rows"]
+__all__ = ["Chosen", "check_count", "choose_pair", "choose_rows", "is_number", "is_whole"]
 
 
 class Chosen(NamedTuple):
@@ -73,7 +74,25 @@ def choose_pair(source: Tensor, target: Tensor, most: int, name: str, seed: int)
     return Chosen(used[0], used[1], rows[0], rows[1], note)
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether this is a whole number, of Python or numpy, and no truth value.
+
+    >>> is_whole(np.int64(3)), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a real number, of Python or numpy, and no truth value.
+
+    >>> is_number(np.float32(0.5)), is_number("median")
+    (True, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def check_count(function: str, name: str, value: object, lowest: int) -> None:
     """Raise ValueError for what is no whole number of at least ``lowest``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+    if not is_whole(value) or value < lowest:
         raise ValueError(f"{function} needs {name} as a whole number >= {lowest}; got {value!r}.")

@@ -14,6 +14,7 @@ from ..shared.checks import nearest
 from ..shared.seeds import derive_seed
 from .inputs import as_class_numbers, as_pair
 from .results import TwoSampleTest
+from .rows import is_whole
 from .style import GREY, INK, TARGET, axes, styled
 from .two_sample import energy_test, kernel_test
 
@@ -27,6 +28,7 @@ Floats = NDArray[np.float64]
 
 EXACT_ROWS = 1000  # of either domain: beyond, the exact p-values cost more than the asymptotic ones differ from them
 COLUMNS = 64  # at once, in float64
+LEAST_OF_CLASS = 5  # rows of a class that each domain must have
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +220,7 @@ def class_shift(
     names: Sequence[str] | None = None,
     test: Literal["kernel", "energy"] = "kernel",
     correction: Correction = "holm",
-    least: int = 5,
+    least: int = LEAST_OF_CLASS,
     permutations: int | None = None,
     seed: int = 0,
 ) -> ClassShift:
@@ -254,7 +256,7 @@ def class_shift(
     tests: dict[str, Callable[..., TwoSampleTest]] = {"kernel": kernel_test, "energy": energy_test}
     if test not in tests:
         raise ValueError("class_shift: " + nearest("test", test, tests))
-    if isinstance(least, bool) or not isinstance(least, int) or least < 2:
+    if not is_whole(least) or least < 2:
         raise ValueError(f"class_shift needs least as a whole number, at least 2; got {least!r}.")
     if permutations is None:
         permutations = max(200, 40 * len(np.intersect1d(of_source, of_target)))

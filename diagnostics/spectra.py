@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.checks import full_precision
 from ..shared.seeds import generator
 from .inputs import as_pair
 from .principal import Principal, principal_axes
@@ -100,6 +101,7 @@ class Spectra:
         return whole_figure(left)
 
 
+@full_precision
 def spectra(source: Any, target: Any, *, components: int = 10, most: int = 10_000, seed: int = 0) -> Spectra:
     r"""Leading eigenvalues of both domains' covariances, and the principal angles between their leading subspaces.
 

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.checks import full_precision
 from ..shared.seeds import generator
 from .classifier_test import classifier_test
-from .inputs import as_class_numbers, as_class_scores, as_pair
+from .inputs import as_class_numbers, as_class_scores, as_pair, in_range
 from .label_shift import LabelShift, label_shift
-from .mixture import MixtureTest, mixture_test
+from .mixture import MixtureTest, mixture_test, most_classes
 from .results import TwoSampleTest
-from .rows import choose_rows
+from .rows import choose_rows, is_number
 from .shifts import adjusted_p_values
 from .two_sample import kernel_test
 from .words import Words, say
@@ -86,6 +87,7 @@ class _Evidence(NamedTuple):
     own_classifier: bool
 
 
+@full_precision
 def decide(
     source: Any,
     target: Any,
@@ -114,6 +116,10 @@ def decide(
     for the proportions; the halves have the same share of each class, which makes that test conservative. Of more than
     20,000 rows of a domain, as many are drawn.
 
+    Distances are in the features' own units, and the classifier is linear: a change of nothing but the correlations of
+    features needs many rows to be seen. ``classifier_test(..., classifier="random-features")`` looks for it; it is
+    not one of the tests that decide.
+
     Args:
         source: rows of the source, (n_s, d): features or raw values, on comparable scales.
         target: rows of the target, (n_t, d).
@@ -134,13 +140,13 @@ def decide(
     >>> decide(rows[:60], rows[60:]).kind, decide(rows[:60], rows[60:] + 2).kind
     ('no shift found', 'shift of unknown kind')
     """
-    if not 0 < level < 0.5:
-        raise ValueError(f"diagnose needs a level between 0 and 0.5, the share of false alarms; got {level}.")
+    if not is_number(level) or not 0 < level < 0.5:
+        raise ValueError(f"diagnose needs a level between 0 and 0.5, the share of false alarms; got {level!r}.")
     x, z = as_pair("diagnose", source, target)
     labels, scores = _labels_and_logits(x, z, source_labels, source_logits, target_logits)
     of_x = choose_rows(len(x), MOST_ROWS, "diagnose", seed, "source")
     of_z = choose_rows(len(z), MOST_ROWS, "diagnose", seed, "target")
-    x, z = x[of_x], z[of_z]
+    x, z, _ = in_range(x[of_x], z[of_z])
     labels = None if labels is None else labels[of_x]
     scores = None if scores is None else (scores[0][of_x], scores[1][of_z])
 
@@ -168,6 +174,7 @@ def decide(
             fewest=_fewest(labels),
             rows=(len(x), len(z)),
             lopsided=_lopsided(x, z),
+            many=most_classes() if _too_many(labels) else None,
         )
     )
     return Verdict(
@@ -240,11 +247,19 @@ def _evidence(
     counts = np.bincount(labels)
     if (counts >= 2).sum() < 2:  # one class has no proportions
         return _Evidence(None, None, False)
-    mixture = mixture_test(x, labels, z, draws=max(400, permutations), seed=seed)
+    mixture = None if _too_many(labels) else mixture_test(x, labels, z, draws=max(400, permutations), seed=seed)
+    permutations = max(1999, permutations)
     if scores is not None:
-        return _Evidence(mixture, label_shift(scores[0], labels, scores[1], seed=seed), False)
+        found = label_shift(scores[0], labels, scores[1], permutations=permutations, seed=seed)
+        return _Evidence(mixture, found, False)
     held_out, of_source, of_target = _own_classifier(x, labels, z, seed)
-    return _Evidence(mixture, label_shift(of_source, labels[held_out], of_target, seed=seed), True)
+    found = label_shift(of_source, labels[held_out], of_target, permutations=permutations, seed=seed)
+    return _Evidence(mixture, found, True)
+
+
+def _too_many(labels: NDArray[np.int64] | None) -> bool:
+    """Whether the source has more classes than the mixture test takes."""
+    return labels is not None and int((np.bincount(labels) >= 2).sum()) > most_classes()
 
 
 def _own_classifier(

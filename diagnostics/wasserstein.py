@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..shared.checks import full_precision
 from ..shared.distances import squared_distances
 from ..shared.seeds import generator
-from .bootstrap import MOST, as_distance, check_interval, pair_of_rows, resampled_counts
+from .bootstrap import MOST, as_distance, check_interval, overflow, pair_of_rows, resampled_counts
 from .results import Distance
+from .rows import is_number, is_whole
 
 __all__ = ["frechet_distance", "sinkhorn_divergence", "sliced_wasserstein"]
 
@@ -24,6 +26,7 @@ FRECHET_MOST = 1024  # features; above it even those would take minutes
 FRECHET_ROWS = 10  # a feature: with fewer the bias is not of first order any more
 
 
+@full_precision
 def sliced_wasserstein(
     source: Any,
     target: Any,
@@ -69,8 +72,10 @@ def sliced_wasserstein(
     """
     name = "sliced_wasserstein"
     check_interval(name, bootstrap, level)
-    if projections < 1 or not (math.isfinite(p) and p >= 1):
-        raise ValueError(f"{name} needs projections >= 1 and a finite p >= 1; got projections={projections}, p={p}.")
+    if not is_whole(projections) or projections < 1 or not (is_number(p) and math.isfinite(p) and p >= 1):
+        raise ValueError(
+            f"{name} needs projections >= 1 and a finite p >= 1; got projections={projections!r}, p={p!r}."
+        )
     x, y, note = pair_of_rows(name, source, target, most, seed)
     directions = torch.randn(projections, x.shape[1], generator=generator(name, seed), dtype=torch.float64)
     if x.shape[1] == 1:
@@ -125,6 +130,7 @@ def _resampled(ordered: Tensor, order: Tensor, counts: Tensor) -> Tensor:
     return ordered.flatten().repeat_interleave(times, output_size=ordered.numel()).view_as(ordered)
 
 
+@full_precision
 def sinkhorn_divergence(
     source: Any,
     target: Any,
@@ -178,8 +184,8 @@ def sinkhorn_divergence(
     """
     name = "sinkhorn_divergence"
     check_interval(name, bootstrap, level)
-    if not (math.isfinite(regularisation) and regularisation > 0):
-        raise ValueError(f"{name} needs a finite regularisation > 0; got {regularisation}.")
+    if not (is_number(regularisation) and math.isfinite(regularisation) and regularisation > 0):
+        raise ValueError(f"{name} needs a finite regularisation > 0; got {regularisation!r}.")
     x, y, note = pair_of_rows(name, source, target, most, seed)
     shift = x.mean(0) - y.mean(0)
     x, y = x - x.mean(0), y - y.mean(0)
@@ -188,6 +194,8 @@ def sinkhorn_divergence(
     epsilon = regularisation * (spread if spread > 0 else 1.0)
     problems = [_Entropic(cost / epsilon) for cost in costs]
     value = shift.square().sum() + epsilon * _divergence(*(problem.value for problem in problems))
+    if not bool(value.isfinite()):
+        raise overflow("Sinkhorn divergence")
 
     draws: list[Tensor] = []
     if bootstrap:
@@ -195,8 +203,12 @@ def sinkhorn_divergence(
         b = resampled_counts(len(y), bootstrap, name, seed, "target").T.to(x) / len(y)
         across, within_source, within_target = problems
         resampled = across.resampled(a, b), within_source.resampled(a, a), within_target.resampled(b, b)
+        good = torch.stack([one for _, one in resampled]).all(0)
+        if not bool(good.all()):
+            count = f"{int((~good).sum())} of {bootstrap} resamples did not converge in {RESAMPLE_STEPS} steps"
+            note = "; ".join(filter(None, [note, count]))
         moved = shift.square().sum() + 2 * (a.T @ (x @ shift) - b.T @ (y @ shift))
-        draws = list(moved + epsilon * _divergence(*resampled))
+        draws = list(moved + epsilon * _divergence(*(found for found, _ in resampled)))
     if not all(problem.converged for problem in problems):
         note = "; ".join(filter(None, [note, f"Sinkhorn did not converge in {SINKHORN_STEPS} steps"]))
     return as_distance(
@@ -227,29 +239,36 @@ class _Entropic:
         f = -(-cost + b.T.log()).logsumexp(1, keepdim=True)  # (n, 1)
         g = -(f - cost + a.log()).logsumexp(0, keepdim=True).T  # (m, 1)
         density = (f + g.T - cost).exp()
-        u, v, self.converged = _scalings(density, a, b, SINKHORN_STEPS, SINKHORN_TOLERANCE)
+        u, v, good = _scalings(density, a, b, SINKHORN_STEPS, SINKHORN_TOLERANCE)
+        self.converged = bool(good.all())
         self.f, self.g = f + u.log(), g + v.log()
         self.density = density.mul_(u).mul_(v.T)
         self.value = (a * self.f).sum() + (b * self.g).sum()
 
-    def resampled(self, a: Tensor, b: Tensor) -> Tensor:
-        """The values for each column of weights, (n, k) and (m, k) -> (k,), by matrix products."""
-        u, v, _ = _scalings(self.density, a, b, RESAMPLE_STEPS, RESAMPLE_TOLERANCE)
-        return (a * (self.f + u.log())).sum(0) + (b * (self.g + v.log())).sum(0)
+    def resampled(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """The values for each column of weights, (n, k) and (m, k) -> (k,), and which converged; by matrix products."""
+        u, v, good = _scalings(self.density, a, b, RESAMPLE_STEPS, RESAMPLE_TOLERANCE)
+        return (a * (self.f + u.log())).sum(0) + (b * (self.g + v.log())).sum(0), good
 
 
-def _scalings(density: Tensor, a: Tensor, b: Tensor, steps: int, tolerance: float) -> tuple[Tensor, Tensor, bool]:
-    """Factors of rows and columns under which the plan has marginals a, (n, k), and b, (m, k), for each column."""
+def _scalings(density: Tensor, a: Tensor, b: Tensor, steps: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Factors of rows and columns under which the plan has marginals a, (n, k), and b, (m, k); and which converged.
+
+    A row all of whose near columns a resample left out has a sum that underflows, which is held above 0.
+    """
     u, v = torch.ones_like(a), torch.ones_like(b)
+    least = torch.finfo(density.dtype).tiny
     for _ in range(steps):
-        before, u = u, 1 / (density @ (b * v))
-        v = 1 / (density.T @ (a * u))
+        before, u = u, 1 / (density @ (b * v)).clamp(min=least)
+        v = 1 / (density.T @ (a * u)).clamp(min=least)
         # the rows' violation before this step: what u had to change; at the end the columns' is 0 and the mass 1
-        if float((a * (before / u - 1).abs()).sum(0).amax()) < tolerance:
-            return u, v, True
-    return u, v, False
+        good = (a * (before / u - 1).abs()).sum(0) < tolerance
+        if bool(good.all()):
+            break
+    return u, v, good
 
 
+@full_precision
 def frechet_distance(
     source: Any, target: Any, *, bootstrap: int = 200, level: float = 0.95, most: int = MOST, seed: int = 0
 ) -> Distance:
@@ -323,7 +342,9 @@ def _frechet(x: Tensor, y: Tensor) -> Tensor:
     for rows in (x, y):
         centred = (rows - rows.mean(0)) / math.sqrt(len(rows) - 1)
         roots.append(torch.linalg.qr(centred, mode="r").R if len(rows) > rows.shape[1] else centred)
-    common = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
     squares = roots[0].square().sum() + roots[1].square().sum()  # the traces
+    if not bool(squares.isfinite()):
+        raise overflow("Frechet distance")
+    common = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
     squared: Tensor = (x.mean(0) - y.mean(0)).square().sum() + squares - 2 * common
     return squared.clamp(min=0)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..mmd.kernels import DistanceKernel, MultiGaussianKernel
-from ..shared.checks import nearest
+from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
-from .inputs import as_pair
+from .bootstrap import overflow
+from .inputs import as_pair, in_range
 from .principal import principal_axes
 from .rows import check_count, choose_pair, choose_rows
 from .style import INK, SOURCE, TARGET, axes, panels, styled, whole_figure
@@ -141,6 +142,7 @@ class Witness:
         return whole_figure(drawn[0])
 
 
+@full_precision
 def witness(
     source: Any,
     target: Any,
@@ -203,8 +205,11 @@ def witness(
     if names is not None and len(names) != x.shape[1]:
         raise ValueError(f"{name} needs one name a feature, {x.shape[1]} of them; got {len(names)}.")
     used_s, used_t, rows_s, rows_t, note = choose_pair(x, y, most, name, seed)
-    bandwidth = _bandwidth(used_s, used_t, kernel, seed)
-    values_s, values_t = _at_rows(used_s, used_t, kernel, bandwidth)
+    near_s, near_t, unit = in_range(used_s, used_t)
+    bandwidth = _bandwidth(near_s, near_t, kernel, unit, seed)
+    if not math.isfinite(bandwidth * unit * unit):
+        raise overflow(name)
+    values_s, values_t = _at_rows(near_s, near_t, kernel, bandwidth)
     lines = _principal(used_s, used_t, directions) if along == "principal" else None
     chosen = _features(used_s, used_t, directions, names) if lines is None else lines
     return Witness(
@@ -212,7 +217,7 @@ def witness(
         target=values_t,
         source_rows=rows_s,
         target_rows=rows_t,
-        bandwidth=bandwidth,
+        bandwidth=bandwidth * unit * unit,
         profiles=tuple(_profile(label, line_s, line_t) for label, line_s, line_t in chosen),
         note=note,
     )
@@ -238,15 +243,18 @@ def _at_rows(
     return at[:n_s], at[n_s:]
 
 
-def _bandwidth(x: Tensor, y: Tensor, kernel: DistanceKernel, seed: int) -> float:
+def _bandwidth(x: Tensor, y: Tensor, kernel: DistanceKernel, unit: float, seed: int) -> float:
+    """Gamma for rows in these units."""
     if not isinstance(kernel.bandwidth, str):
-        return float(kernel.bandwidth)
+        return float(kernel.bandwidth) / unit / unit
     some = torch.cat(
         [
             rows[choose_rows(len(rows), PAIRED // 2, "witness", seed, "bandwidth", domain)]
             for rows, domain in ((x, "source"), (y, "target"))
         ]
     )
+    if some.device.type != "mps":  # in float32 a single far row would hide the median from the mean
+        some = some.double()
     squared = squared_distances(some, some)
     above = torch.ones_like(squared, dtype=torch.bool).triu(1)
     return float(kernel.choose_bandwidth(squared[above]))

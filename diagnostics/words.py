@@ -29,6 +29,7 @@ class Words(NamedTuple):
     fewest: int | None  # rows of the source's smallest class
     rows: tuple[int, int]
     lopsided: float | None  # share of the variance in one feature, where that is nearly all
+    many: int | None = None  # how many classes the mixture test takes, where there are more
 
 
 class Said(NamedTuple):
@@ -172,7 +173,13 @@ def _sure(words: Words) -> list[str]:
 
 def _undecided(words: Words) -> list[str]:
     found = []
-    if words.kind in ("covariate", "both"):
+    if words.kind == "no shift found":
+        found.append(
+            "A change of how features depend on each other, their means and spreads staying: the classifier test sees "
+            "differences of the means alone, and the kernel test needs many rows for it. classifier_test(source, "
+            'target, classifier="random-features") looks for that.'
+        )
+    elif words.kind in ("covariate", "both"):
         found.append(
             "The target's true class proportions, and whether p(y | x) has changed: both need labels of the target. "
             "The estimated proportions assume that classes look the same, which they do not."
@@ -183,6 +190,8 @@ def _undecided(words: Words) -> list[str]:
         )
     elif words.kind == "shift of unknown kind":
         why = "the tests of the kind found nothing" if words.labelled else "there are no labels of the source"
+        if words.many is not None:
+            why = f"the source has more than {words.many} classes, which the mixture test does not take"
         found.append(f"Whether the classes look different, occur in other proportions, or both: {why}.")
     if words.lopsided is not None:
         found.append(

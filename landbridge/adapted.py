@@ -12,7 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .parts import Units, batch_sizes, check_options, default_optimizer, head_size, make_method, make_network, steps_for
+from .parts import (
+    Units,
+    batch_sizes,
+    check_options,
+    default_optimizer,
+    head_size,
+    make_network,
+    make_parts,
+    number,
+    steps_for,
+    whole,
+)
 from .shared.batches import Rows
 from .shared.collect import Collected, WithoutLabels, collect
 from .shared.fit import fit
@@ -149,29 +160,31 @@ def adapt(
 ) -> Adapted:
     """Adapt a model from labelled source rows to unlabelled target rows, and say what is known of the outcome.
 
-    A tenth of the source rows is held out for scoring. Source-only training, from the same weights on the same batches,
-    comes first; then the method. What is passed in stays as it is: copies are trained.
+    A tenth of the source rows is held out for scoring. The method is trained first, as it may refuse; then source-only,
+    from the same weights on the same batches. What is passed in stays as it is: copies are trained.
 
     Args:
         model: None: an MLP for (n, d), a small convolutional network for (n, c, h, w), either with its inputs
-            standardised by the source's own mean and variance as its first layer. A torch module: its last linear layer
-            is the head, unless ``head`` names another. A :class:`~landbridge.shared.network.Network`. Or a function of
-            (shape of one input, outputs) that makes one of these.
+            standardised by the source's own mean and variance as its first layer. A torch module: the linear layer that
+            makes its output is the head, unless ``head`` names another. A
+            :class:`~landbridge.shared.network.Network`. Or a function of (shape of one input, outputs) that makes one
+            of these.
         Xs: source rows: an array, tensor or frame (n_s, ...), a torch ``Dataset`` or ``DataLoader``; see
             :func:`~landbridge.shared.collect.collect`.
         ys: their labels, of any kind (numbers, strings), (n_s,); None where ``Xs`` yields ``(inputs, labels)``.
         Xt: target rows, likewise, without labels: data that yield them are refused, or wrapped in
             ``lb.without_labels(data)``.
-        method: a name of ``METHODS``; a method, of which a copy is trained; or a function of the
+        method: a name of ``METHODS``; a method, of which a copy is trained; a class of one; or a function of the
             :class:`~landbridge.shared.method.Sizes` that makes one.
         task: ``classification``; ``binary``, a head of one logit; or ``regression``.
-        weight: the trade-off of a method by name; its own default if left out.
+        weight: the trade-off of a method by name or class; its own default if left out.
         head: the name of the model's last layer, such as ``"classifier.6"``.
         steps: of training; by default 30 passes over the larger domain, at least 300 and at most 2000 steps.
         batch_size: rows a step and domain, or ``(source, target)``; by default 64, or all there are.
         seed: decides the held-out rows, the weights that are made here, the batches and all that is drawn.
         evaluate: target labels, which score both networks and train nothing: (n_t,), in the order of ``Xt``; or
-            ``(inputs, labels)`` or a dataset of other target rows.
+            ``(inputs, labels)`` or a dataset of other target rows. Of the same kind as ``ys``; a class that the source
+            lacks counts as wrong.
         holdout: the share of source rows (of each class) held out, in [0, 1).
         device: ``auto`` is a GPU where there is one.
         baseline: whether source-only is trained too, at as many steps; without it there is no ``before``.
@@ -193,6 +206,7 @@ def adapt(
     """
     check_task("adapt", task)
     check_options("adapt", fit_options)
+    seed, holdout = whole("adapt", "seed", seed), number(holdout)
     if isinstance(holdout, bool) or not isinstance(holdout, (int, float)) or not 0 <= holdout < 1:
         raise ValueError(f"adapt needs holdout as a share in [0, 1); got {holdout!r}. Use 0 to hold none out.")
     source = collect("adapt", "Xs", Xs, ys, labelled=True)
@@ -202,19 +216,19 @@ def adapt(
             f"adapt needs source and target rows of one shape; got Xs {tuple(source.inputs.shape)} and Xt "
             f"{tuple(target.inputs.shape)}. Keep the features both have, or resize the images."
         )
-    classes, labels = _encoded(task, source.labels, head_size(model, head))
-    scored = None if evaluate is None else _scored(evaluate, target, classes)
+    classes, labels = _encoded(task, source.labels, head_size("adapt", model, head, source.inputs))
+    scored = None if evaluate is None else _scored(evaluate, target, classes, labels)
     held = _held_out(labels, holdout, classes is not None, seed)
     trained = _take(source.inputs, ~held)
     outputs = len(classes) if classes is not None else labels.shape[1] if labels.ndim == 2 else 1
     width = 1 if task == "binary" else outputs
-    batchnorm = method == "adabn" or (isinstance(method, Method) and "batchnorm" in method.needs)
-    network = make_network("adapt", model, trained, width, head=head, seed=seed, batchnorm=batchnorm)
-    made = make_method("adapt", method, network, trained, weight=weight, seed=seed, outputs=outputs)
-    sizes = batch_sizes(batch_size, len(trained), len(target.inputs))
+    sizes = batch_sizes("adapt", batch_size, len(trained), len(target.inputs))
+    network, made = make_parts(
+        "adapt", model, method, trained, width, classes=outputs, head=head, weight=weight, seed=seed
+    )
     larger = max((len(trained), sizes[0]), (len(target.inputs), sizes[1]), key=lambda pair: pair[0] / pair[1])
     options = {"optimizer": default_optimizer(), **fit_options, "batch_size": sizes, "seed": seed, "device": device}
-    options = {**options, "steps": steps_for(steps, *larger), "task": task}
+    options = {**options, "steps": steps_for("adapt", steps, *larger), "task": task}
     known = labels[~held]
     units = Units.of(known) if model is None and classes is None else None
 
@@ -226,12 +240,12 @@ def adapt(
         held_out = None if not held.any() else (_take(source.inputs, held), labels[held])
         return result, _scores(result, known, held_out, target.inputs, scored, task)
 
+    result, after = run(made, options)  # first, so that what it refuses is refused at once
     first: tuple[FitResult | None, Scores | None] = (None, None)
-    if baseline and not isinstance(made, SourceOnly):
-        first = run(SourceOnly(), {k: v for k, v in options.items() if k not in BASELINE_LACKS})
-    result, after = run(made, options)
     if baseline and isinstance(made, SourceOnly):
         first = (result, after)
+    elif baseline:
+        first = run(SourceOnly(), {k: v for k, v in options.items() if k not in BASELINE_LACKS})
     about = (
         f"{type(made).__name__}: {len(trained)} source and {len(target.inputs)} target rows, "
         + (f"{outputs} classes, " if classes is not None else "")
@@ -253,8 +267,8 @@ def negative_transfer(before: Scores | None, after: Scores, classes: int) -> lis
     their absence is none either: a network can be certain, diverse and wrong.
 
     How good that is was counted on 144 runs, of seeds other than those the bounds were chosen on
-    (``benchmarks/tuning/negative_transfer.py``). At weights that are far too high, it warned in 26 of 40 runs that had
-    cost more than two points of target accuracy, and in 6 of 32 that had not; at the methods' own weights in 1 of 20,
+    (``benchmarks/tuning/negative_transfer.py``). At weights that are far too high, it warned in 28 of 40 runs that had
+    cost more than two points of target accuracy, and in 5 of 32 that had not; at the methods' own weights in 1 of 20,
     most of them with other class proportions in the target, and in 0 of 52.
 
     Args:
@@ -323,7 +337,7 @@ def _encoded(task: str, labels: Array | None, logits: int | None) -> tuple[Array
     return classes, np.asarray(numbers, dtype=np.int64).reshape(-1)
 
 
-def _scored(evaluate: Any, target: Collected, classes: Array | None) -> tuple[Any, Array]:
+def _scored(evaluate: Any, target: Collected, classes: Array | None, known: Array) -> tuple[Any, Array]:
     """Target rows and their labels as numbers (-1 for a class the source lacks), which only score."""
     array = evaluate.detach().cpu().numpy() if isinstance(evaluate, Tensor) else evaluate
     lone = isinstance(array, (list, np.ndarray)) or hasattr(array, "__array__")
@@ -344,9 +358,29 @@ def _scored(evaluate: Any, target: Collected, classes: Array | None) -> tuple[An
     labels = given.labels
     assert labels is not None
     if classes is None:
+        values = known.shape[1] if known.ndim == 2 else 1
+        if labels.dtype.kind not in "fiub":
+            raise TypeError(f"adapt needs numbers in evaluate= for task='regression'; got dtype {labels.dtype}.")
+        if labels.size != values * len(labels):
+            raise ValueError(
+                f"adapt needs as many values a row in evaluate= as in ys, which has {values}; got {labels.shape}."
+            )
         return given.inputs, labels.astype(np.float32)
-    number = {label: i for i, label in enumerate(classes.tolist())}
-    return given.inputs, np.array([number.get(label, -1) for label in labels.reshape(-1).tolist()])
+    if labels.size != len(labels):
+        raise ValueError(
+            f"adapt needs one class a row in evaluate=, shape ({len(labels)},); got {labels.shape}. For one-hot labels "
+            "pass labels.argmax(1)."
+        )
+    place = {label: i for i, label in enumerate(classes.tolist())}
+    found = labels.reshape(-1).tolist()
+    numbers = np.array([place.get(label, -1) for label in found])
+    if (numbers < 0).all():
+        few = list(dict.fromkeys(found))[:5]
+        raise ValueError(
+            f"adapt got no class of the source in evaluate=: {few}, of kind {type(few[0]).__name__}, where the source "
+            f"has {classes[:5].tolist()}, of kind {type(classes[:1].tolist()[0]).__name__}. Pass labels as in ys."
+        )
+    return given.inputs, numbers
 
 
 def _held_out(labels: Array, share: float, by_class: bool, seed: int) -> NDArray[np.bool_]:
@@ -366,9 +400,9 @@ def _take(inputs: Any, mask: NDArray[np.bool_]) -> Any:
     return Rows(inputs.base, inputs.rows[rows]) if isinstance(inputs, Rows) else Rows(inputs, rows)
 
 
-def _class_scores(result: FitResult, inputs: Any) -> tuple[Array, Array]:
+def _class_scores(result: FitResult, inputs: Any, *, source: bool = False) -> tuple[Array, Array]:
     """Features and what the head gives: logits (n, k), of one logit (0, z), or values (n, m)."""
-    features, scores = result.forward(inputs)
+    features, scores = result.forward(inputs, source=source)
     return features.numpy(), scores.double().reshape(len(scores), -1).numpy()
 
 
@@ -382,16 +416,16 @@ def _scores(
         outputs = Outputs(nothing, None, Stored(logits, features))
         found = (InformationMaximisation().score(outputs), Entropy().score(outputs), collapse(logits, train))
     return Scores(
-        None if held_out is None else _right(result, held_out[0], held_out[1], task),
+        None if held_out is None else _right(result, held_out[0], held_out[1], task, source=True),
         0 if held_out is None else len(held_out[1]),
         *found,
         None if evaluate is None else _right(result, *evaluate, task),
     )
 
 
-def _right(result: FitResult, inputs: Any, labels: Array, task: str) -> float:
-    """Accuracy, or R squared (of all values together)."""
-    scores = _class_scores(result, inputs)[1]
+def _right(result: FitResult, inputs: Any, labels: Array, task: str, *, source: bool = False) -> float:
+    """Accuracy, or R squared (of all values together), of rows of either domain."""
+    scores = _class_scores(result, inputs, source=source)[1]
     if task != "regression":
         return float((scores.argmax(1) == labels).mean())
     wanted = labels.reshape(scores.shape).astype(np.float64)

@@ -13,11 +13,11 @@ from sklearn.utils import assert_all_finite, check_array, check_consistent_lengt
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .parts import Units, batch_sizes, default_optimizer, make_method, make_network, steps_for
+from .parts import Units, batch_sizes, default_optimizer, make_parts, steps_for, whole
+from .shared.collect import as_native
 from .shared.estimator import source_mask
 from .shared.fit import fit
 from .shared.history import History
-from .shared.method import Method
 from .shared.network import Network
 from .shared.optimizer import Optimizer
 from .shared.result import FitResult
@@ -120,10 +120,9 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         self.adapted_ = bool(not source.all())
         Xs = X[source] if self.adapted_ else X
         Xt = X[~source] if self.adapted_ else Xs
-        batchnorm = self.method == "adabn" or (isinstance(self.method, Method) and "batchnorm" in self.method.needs)
-        network = make_network(name, self.network, Xs, outputs, head=self.head, seed=self.seed, batchnorm=batchnorm)
-        method = make_method(name, self.method, network, Xs, weight=self.weight, seed=self.seed, outputs=outputs)
-        sizes = batch_sizes(self.batch_size, len(Xs), len(Xt))
+        seed, sizes = whole(name, "seed", self.seed), batch_sizes(name, self.batch_size, len(Xs), len(Xt))
+        given: dict[str, Any] = {"head": self.head, "weight": self.weight, "seed": seed}
+        network, method = make_parts(name, self.network, self.method, Xs, outputs, classes=outputs, **given)
         larger = max((len(Xs), sizes[0]), (len(Xt), sizes[1]), key=lambda pair: pair[0] / max(1, pair[1]))
         units = Units.of(labels) if self.network is None and task == "regression" else None
         result = fit(
@@ -132,11 +131,11 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
             (Xs, labels if units is None else units.out(labels)),
             Xt,
             task=task,
-            steps=steps_for(self.steps, *larger),
+            steps=steps_for(name, self.steps, *larger),
             batch_size=sizes,
             optimizer=default_optimizer() if self.optimizer is None else self.optimizer,
             batch_statistics=self.batch_statistics,
-            seed=self.seed,
+            seed=seed,
             device=self.device,
             progress_bar=False,
         )
@@ -162,11 +161,13 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
     rows. How the rows of the domains are interleaved makes no difference.
 
     Args:
-        network: None for one made by the shape of X, its inputs standardised by the source; a torch module, whose last
-            linear layer is the head, unless ``head`` names another; a :class:`~landbridge.shared.network.Network`; or a
-            function of (shape of one row, classes) that makes one of these. A copy is trained.
-        method: a name of ``METHODS``, a method, or a function of the :class:`~landbridge.shared.method.Sizes`.
-        weight: the trade-off of a method by name; its own default if left out.
+        network: None for one made by the shape of X, its inputs standardised by the source; a torch module, whose
+            head is the linear layer that makes its output, unless ``head`` names another; a
+            :class:`~landbridge.shared.network.Network`; or a function of (shape of one row, classes) that makes one of
+            these. A copy is trained.
+        method: a name of ``METHODS``, a method, a class of one, or a function of the
+            :class:`~landbridge.shared.method.Sizes`.
+        weight: the trade-off of a method by name or class; its own default if left out.
         head: the name of the module's last layer.
         steps: of training; by default 30 passes over the larger domain, at least 300 and at most 2000 steps.
         batch_size: rows a step and domain, or ``(source, target)``; by default 64, or all there are.
@@ -235,6 +236,6 @@ def _validate(estimator: DomainAdaptationEstimator, X: ArrayLike, *, reset: bool
         estimator._check_feature_names(X, reset=reset)
         rows = check_array(X, dtype="numeric", allow_nd=True, estimator=estimator, input_name="X")
         estimator._check_n_features(rows, reset=reset)
-        return rows
+        return as_native(rows)
     rows = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
-    return rows
+    return as_native(rows)

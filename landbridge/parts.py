@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .methods import METHODS
 from .shared.checks import nearest
@@ -30,13 +32,17 @@ __all__ = [
     "head_size",
     "make_method",
     "make_network",
+    "make_parts",
+    "number",
     "steps_for",
+    "whole",
 ]
 
 Array = NDArray[Any]
 BATCH = 64
 PASSES, FEWEST, MOST = 30, 300, 2000  # passes over the larger domain, and the bounds on the steps they come to
 OURS = ("network", "method", "source", "target", "steps", "batch_size", "seed", "task", "device")  # of fit's arguments
+SHOWN = 6  # layer names in a message
 WIDEST = 1024  # of the discriminators' hidden layers, as the methods have it by themselves
 
 
@@ -79,8 +85,9 @@ def make_network(
 
     Args:
         function: the caller, which opens every message.
-        model: None for one made by the inputs' shape; a :class:`Network`; a module, whose last linear layer is its head
-            unless ``head`` names another; or a function of (shape of one input, outputs) that makes either.
+        model: None for one made by the inputs' shape; a :class:`Network`; a module, whose head is the linear layer that
+            makes its output, unless ``head`` names another; or a function of (shape of one input, outputs) that makes
+            either.
         inputs: of the source, (n, ...).
         outputs: how many numbers the head must give: the classes, values, or 1.
         head: a layer's name.
@@ -113,33 +120,66 @@ def make_network(
     elif head is None and isinstance(module, nn.Linear):
         network = Network(nn.Flatten(), module)
     else:
-        network = wrap(module, head=_last_linear(function, module) if head is None else head)
+        network = wrap(module, head=_output_layer(function, module, inputs) if head is None else head)
     _check_outputs(function, network, inputs, outputs)
     return network
 
 
-def head_size(model: Any, head: str | None) -> int | None:
+def head_size(function: str, model: Any, head: str | None, inputs: Any) -> int | None:
     """How many outputs the head of somebody's module has, where its layer says so."""
     if not isinstance(model, nn.Module):
         return None
     if isinstance(model, Network):
         layer: Any = model.head
-    elif head is not None:
-        layer = dict(model.named_modules()).get(head)
+    elif head is None and not isinstance(model, nn.Linear):
+        copied = deepcopy(model)
+        layer = dict(copied.named_modules()).get(_output_layer(function, copied, inputs))
     else:
-        layer = next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
+        layer = model if head is None else dict(model.named_modules()).get(head)
     size = getattr(layer, "out_features", None)
     return size if isinstance(size, int) else None
 
 
-def _last_linear(function: str, module: nn.Module) -> str:
-    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and name]
-    if not names:
+def _output_layer(function: str, module: nn.Module, inputs: Any) -> str:
+    """The name of the linear layer whose output is the module's own, wherever it is registered.
+
+    It is the same memory, unchanged since, and not merely equal: a ReLU of positive numbers equals them.
+    """
+    linear: dict[nn.Module, str] = {}
+    linear.update((layer, name) for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and name)
+    if not linear:
         raise ValueError(
             f"{function} found no linear layer in {type(module).__name__} to take as its head. Name the layer that "
             "makes the logits: head='classifier.1'."
         )
-    return str(names[-1])
+    seen: list[tuple[str, Any, int]] = []  # the output is kept, so that its memory is given to nothing else
+
+    def see(layer: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and not output.is_inference():
+            seen.append((linear[layer], output, output._version))
+
+    last: str = list(linear.values())[-1]
+    if hasattr(module, "_orig_mod"):
+        return last  # wrap says what is wrong with what torch.compile has made
+    hooks = [layer.register_forward_hook(see) for layer in linear]
+    try:
+        made = _probe(function, module, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(made, Tensor):
+        return last  # and with other outputs than a tensor
+    for name, output, version in reversed(seen):
+        same = output.untyped_storage().data_ptr() == made.untyped_storage().data_ptr()
+        if same and output.numel() == made.numel() and made._version == version:
+            return str(name)
+    called = list(dict.fromkeys(name for name, *_ in reversed(seen)))
+    names = ", ".join(repr(name) for name in called[:SHOWN]) or "none"
+    raise ValueError(
+        f"{function} cannot tell which layer of {type(module).__name__} is its head: no linear layer's output is the "
+        f"module's own output as it is. Take a softmax at the end away (losses want logits), or name the layer: "
+        f"head='...'; linear layers that were called, the last one first: {names}."
+    )
 
 
 def _check_outputs(function: str, network: Network, inputs: Any, outputs: int) -> None:
@@ -148,8 +188,8 @@ def _check_outputs(function: str, network: Network, inputs: Any, outputs: int) -
     linear = getattr(network.head, "out_features", width)
     if width != linear:
         raise ValueError(
-            f"{function} took the last linear layer, with {linear} outputs, for the head, but the model gives {width} "
-            "numbers a sample. Name the layer that makes them: head='...'."
+            f"{function} got a head of {linear} outputs, but the model gives {width} numbers a sample. Name the layer "
+            "that makes them: head='...'."
         )
     if width != outputs:
         raise ValueError(
@@ -158,29 +198,56 @@ def _check_outputs(function: str, network: Network, inputs: Any, outputs: int) -
         )
 
 
-@torch.no_grad()
 def _forward(function: str, network: Network, inputs: Any) -> tuple[Tensor, Tensor]:
-    """Features and logits of up to two rows, in evaluation mode; modes are given back."""
-    like = next(network.parameters(), torch.empty(0))
+    """Features and logits of up to two rows."""
+    features, logits = _probe(function, network, inputs)
+    return features, logits
+
+
+@torch.no_grad()
+def _probe(function: str, module: nn.Module, inputs: Any) -> Any:
+    """What up to two rows give in evaluation mode; modes are given back."""
+    like = next(module.parameters(), torch.empty(0))
     some = inputs[:2]
     rows = torch.as_tensor(some if isinstance(some, Tensor) else np.array(some)).to(like.device)
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
     try:
-        features, logits = network(rows.to(like.dtype) if rows.is_floating_point() else rows)
+        return module(rows.to(like.dtype) if rows.is_floating_point() else rows)
     except (RuntimeError, ValueError, IndexError) as error:
         raise ValueError(
             f"{function}: the model cannot take inputs of shape {tuple(inputs.shape)}, {inputs.dtype}: {error}"
         ) from error
     finally:
-        for module, training in modes.items():
-            module.training = training
-    return features, logits
+        for part, training in modes.items():
+            part.training = training
+
+
+def make_parts(
+    function: str,
+    model: Any,
+    method: Any,
+    inputs: Any,
+    outputs: int,
+    *,
+    classes: int,
+    head: str | None = None,
+    weight: float | None = None,
+    seed: int = 0,
+) -> tuple[Network, Method]:
+    """:func:`make_network` and :func:`make_method`; a network made by the inputs' shape has what the method needs."""
+    needs = METHODS.get(method, Method).needs if isinstance(method, str) else getattr(method, "needs", ())
+    batchnorm = "batchnorm" in needs
+    network = make_network(function, model, inputs, outputs, head=head, seed=seed, batchnorm=batchnorm)
+    made = make_method(function, method, network, inputs, weight=weight, seed=seed, outputs=classes)
+    if model is None and "batchnorm" in made.needs and not any(isinstance(m, _BatchNorm) for m in network.modules()):
+        network = make_network(function, None, inputs, outputs, seed=seed, batchnorm=True)  # of features of one size
+    return network, made
 
 
 def make_method(
     function: str,
-    method: str | Method | Callable[[Sizes], Method],
+    method: str | Method | type[Method] | Callable[[Sizes], Method],
     network: Network,
     inputs: Any,
     *,
@@ -190,15 +257,15 @@ def make_method(
 ) -> Method:
     """A method by name, with parts that fit the network; or a copy of the one given.
 
-    By name it has its own defaults, but for a discriminator's hidden layers: twice as wide as the features and at most
-    1024, as small features need no more.
+    By name or class it has its own defaults, but for a discriminator's hidden layers: twice as wide as the features and
+    at most 1024, as small features need no more.
 
     Args:
         function: the caller, which opens every message.
-        method: a name of ``METHODS``, a :class:`Method`, or a function of the sizes that makes one.
+        method: a name of ``METHODS``, a :class:`Method`, a class of one, or a function of the sizes that makes one.
         network: what its parts must fit.
         inputs: of the source, of which two rows are forwarded for the size of the features.
-        weight: the trade-off, for a method by name; None: its own.
+        weight: the trade-off, for a method by name or class; None: its own.
         seed: of the method's weights.
         outputs: classes, which are 2 for a binary task.
 
@@ -212,35 +279,71 @@ def make_method(
                 f"{function} got weight={weight} beside a {type(method).__name__} that has its own. Set it there."
             )
         return deepcopy(method)
+    kind: type[Method] | None = method if isinstance(method, type) and issubclass(method, Method) else None
     if not isinstance(method, str) and not callable(method):
         raise TypeError(f"{function} needs method as a name, a Method or a function; got {type(method).__name__}.")
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ValueError(f"{function}: " + nearest("method", method, METHODS))
+        kind = METHODS[method]
+    elif kind is None and weight is not None:
+        raise ValueError(f"{function} got weight={weight} beside a function that makes the method. Set it there.")
     features, _ = _forward(function, network, inputs)
     sizes = Sizes(features.shape[1], outputs)
     with seeded(seed, "method"):
-        if not isinstance(method, str):
-            made = method(sizes)
-            if not isinstance(made, Method):
-                raise TypeError(f"{function} needs a function that makes a Method; it made a {type(made).__name__}.")
-            return made
-        if method not in METHODS:
-            raise ValueError(f"{function}: " + nearest("method", method, METHODS))
-        settings: dict[str, Any] = {} if weight is None else {"weight": weight}
-        hidden = inspect.signature(METHODS[method]).parameters.get("hidden")
-        if hidden is not None and hidden.default:
+        if kind is None:
+            make: Any = method
+            made = make(sizes)
+            if isinstance(made, Method):
+                return made
+            raise TypeError(f"{function} needs a function that makes a Method; it made a {type(made).__name__}.")
+        settings: dict[str, Any] = {} if weight is None else {"weight": number(weight)}
+        hidden = inspect.signature(kind).parameters.get("hidden")
+        if hidden is not None and isinstance(hidden.default, tuple):
             settings["hidden"] = tuple(min(WIDEST, 2 * sizes.features) for _ in hidden.default)
-        return METHODS[method].create(sizes, **settings)
+        return kind.create(sizes, **settings)
 
 
-def batch_sizes(batch_size: int | tuple[int, int] | None, n_s: int, n_t: int) -> tuple[int, int]:
-    """Rows of source and target a step: as given, or 64 and no more than there are."""
+def number(value: Any) -> Any:
+    """A number of Python's for one of numpy's (a search over an array hands these out); all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def whole(function: str, name: str, value: Any, *, least: int | None = None) -> int:
+    """A whole number of any library as Python's, or a sentence."""
+    try:
+        found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        found = None
+    bound = "" if least is None else f" >= {least}"
+    if found is None:
+        kind = f" ({type(value).__name__})"
+        raise TypeError(f"{function} needs {name} as a whole number{bound}; got {value!r}{kind}. Pass an int.")
+    if least is not None and found < least:
+        raise ValueError(f"{function} needs {name} as a whole number{bound}; got {value!r}.")
+    return found
+
+
+def batch_sizes(function: str, batch_size: Any, n_s: int, n_t: int) -> tuple[int, int]:
+    """Rows of source and target a step: one number, a pair of them, or for None 64 and no more than there are."""
     if batch_size is None:
         return min(BATCH, n_s), min(BATCH, n_t)
-    return (batch_size, batch_size) if isinstance(batch_size, int) else batch_size
+    if isinstance(batch_size, (tuple, list)) or (isinstance(batch_size, np.ndarray) and batch_size.ndim == 1):
+        if len(batch_size) != 2:
+            raise ValueError(
+                f"{function} needs batch_size as a whole number or a pair (source, target); got {batch_size!r}."
+            )
+        n_source, n_target = batch_size
+    else:
+        n_source = n_target = batch_size
+    return whole(function, "batch_size", n_source, least=1), whole(function, "batch_size", n_target, least=1)
 
 
-def steps_for(steps: int | None, n: int, batch_size: int) -> int:
+def steps_for(function: str, steps: Any, n: int, batch_size: int) -> int:
     """As given, or 30 passes over ``n`` rows, at least 300 steps and at most 2000."""
-    return max(FEWEST, min(MOST, math.ceil(PASSES * n / batch_size))) if steps is None else steps
+    if steps is None:
+        return max(FEWEST, min(MOST, math.ceil(PASSES * n / batch_size)))
+    return whole(function, "steps", steps, least=1)
 
 
 def default_optimizer() -> Optimizer:

@@ -230,7 +230,7 @@ class Sources:
 
     Raises:
         TypeError, ValueError: for what :func:`as_samples` refuses, no source at all, sources whose samples differ in
-            shape or dtype, or a batch that does not hold a row of each.
+            shape or dtype, or a batch that does not hold a row of each, or one twice.
     """
 
     def __init__(
@@ -247,22 +247,30 @@ class Sources:
         several = is_several(data)
         pairs: list[Any] = data if several else [data]
         names = [f"source {i}" for i in range(len(pairs))] if len(pairs) > 1 else ["source"]
-        share = batch_size // len(pairs)
+        k = len(pairs)
+        share = batch_size // k
         if share < 1 <= batch_size:
             raise ValueError(
                 f"{function} needs at least one row of each source in a batch; got batch size {batch_size} and "
-                f"{len(pairs)} sources. Pass batch_size of at least {len(pairs)} for the source."
+                f"{k} sources. Pass batch_size of at least {k} for the source."
             )
         self.samples = [
             as_samples(function, name, pair, device, labelled=True, dtype=dtype, task=task)
             for name, pair in zip(names, pairs, strict=True)
         ]
         self._check_alike(function)
+        fewest = min(map(len, self.samples))
+        if k > 1 and share > fewest:
+            raise ValueError(
+                f"{function} takes as many rows of each source into a batch; got batch size {batch_size} of {k} "
+                f"sources, {share} of each, and {fewest} samples in {names[[*map(len, self.samples)].index(fewest)]}. "
+                f"Pass batch_size=(source, target) with at most {fewest * k + k - 1} for the source."
+            )
         self.orders = [
             Order(len(samples), share, seed=seed, name=name, device=samples.device)
             for name, samples in zip(names, self.samples, strict=True)
         ]
-        domain = torch.arange(len(pairs), device=device).repeat_interleave(share)
+        domain = torch.arange(k, device=device).repeat_interleave(share)
         self.domain = domain if several else None
 
     def _check_alike(self, function: str) -> None:
@@ -322,7 +330,7 @@ def as_samples(
 
     Args:
         function: the caller, for the message.
-        name: ``source`` or ``target``.
+        name: ``source``, ``target``, or ``inputs`` where there is but one domain.
         data: ``(inputs, labels)`` if labelled, else the inputs alone; numpy arrays (memory maps are read a batch at a
             time, and nothing is copied), :class:`Rows` of one, or tensors.
         device: where batches are wanted.
@@ -340,14 +348,20 @@ def as_samples(
             f"{function} needs {name}=(inputs, labels); got {_describe(data)}. Pass a tuple of two arrays or tensors; "
             "several sources are a list of such tuples."
         )
+    if not labelled and name == "inputs" and isinstance(data, (tuple, list)):
+        raise TypeError(
+            f"{function} needs the inputs alone, as one array or tensor (samples, ...); got a {type(data).__name__} of "
+            f"{len(data)}. Leave labels out, and stack what is in a list."
+        )
     if not labelled and isinstance(data, (tuple, list)):
         raise TypeError(
             f"{function} never reads target labels, so that they cannot leak; got {name} as a "
             f"{type(data).__name__} of {len(data)}. Pass the {name} inputs alone."
         )
-    inputs = _as_rows(function, f"{name} inputs", data[0] if labelled else data)
+    what = name if name == "inputs" else f"{name} inputs"
+    inputs = _as_rows(function, what, data[0] if labelled else data)
     if inputs.ndim < 2 or len(inputs) == 0:
-        raise ValueError(f"{function} needs {name} inputs of shape (samples, ...); got {tuple(inputs.shape)}.")
+        raise ValueError(f"{function} needs {what} of shape (samples, ...); got {tuple(inputs.shape)}.")
     if dtype is not None and inputs.dtype != dtype and inputs.dtype.is_floating_point:
         inputs = (_view(inputs.numpy()) if isinstance(inputs, Rows) else inputs).to(dtype)
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None

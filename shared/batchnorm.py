@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["DomainBatchNorm", "DomainSplit", "estimate_target_statistics", "split_batchnorm"]
+__all__ = ["DomainBatchNorm", "DomainSplit", "estimate_target_statistics", "join_batchnorm", "split_batchnorm"]
 
 _HOOKS = (
     "_forward_hooks",
@@ -51,7 +51,7 @@ class DomainBatchNorm(_BatchNorm):
 
     ``running_mean`` and ``running_var`` are the target's, by which it evaluates: the state loads into a plain
     BatchNorm (with ``strict=False``, which leaves the source's statistics out), and a plain one's into this (the
-    source's statistics then start as a copy).
+    source's statistics then start as a copy). :func:`join_batchnorm` puts the plain layer back.
 
     Args:
         layer: the layer to take the place of; its parameters, running statistics and forward hooks go on.
@@ -80,6 +80,7 @@ class DomainBatchNorm(_BatchNorm):
         for name, child in layer.named_children():  # timm's dropout and activation, in the order they are applied
             self.add_module(name, child)
         self.split = split
+        self._replaced = (layer,)  # for join_batchnorm; in a tuple it is no child
         self.training = layer.training
         self._dimensions = _dimensions(layer)
 
@@ -108,11 +109,24 @@ class DomainBatchNorm(_BatchNorm):
             (self.source_running_mean, self.source_running_var) if source else (self.running_mean, self.running_var)
         )
         batch = self.training or mean is None
+        if batch and x.shape[0] == 1 and x.numel() == x.shape[1]:
+            raise ValueError(
+                f"BatchNorm by domain needs at least 2 rows of each {'source' if source else 'target'} batch to take a "
+                "variance of; got 1. Use a larger batch_size, or batch_statistics='joint' where both domains are seen."
+            )
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.momentum is None and self.num_batches_tracked is not None:
             momentum = 1.0 / float(self.num_batches_tracked)
         momentum = momentum / (k - (k - 1 - i) * momentum)  # one after the other, each ends with momentum / k
         return F.batch_norm(x, mean, var, self.weight, self.bias, batch, momentum, self.eps)
+
+    def plain(self) -> _BatchNorm:
+        """The layer whose place this one took, with this one's parameters, target statistics and mode."""
+        (layer,) = self._replaced
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            setattr(layer, name, getattr(self, name))
+        layer.training, layer.momentum = self.training, self.momentum
+        return layer
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name in ("running_mean", "running_var"):
@@ -153,6 +167,32 @@ def split_batchnorm(module: nn.Module) -> tuple[DomainSplit, int]:
                 setattr(parent, name, DomainBatchNorm(child, split))
                 count += 1
     return split, count
+
+
+def join_batchnorm(module: nn.Module) -> int:
+    """Put the layers that :func:`split_batchnorm` replaced back, in place, with the target's statistics.
+
+    The module then predicts as it did for the target, bit for bit, and its state is that of a module never split. The
+    source's statistics are dropped. Parameters and hooks go on.
+
+    Args:
+        module: may hold :class:`DomainBatchNorm` layers.
+
+    Returns:
+        How many layers there were.
+
+    >>> module = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
+    >>> layer, _ = module[0], split_batchnorm(module)
+    >>> join_batchnorm(module), module[0] is layer
+    (1, True)
+    """
+    count = 0
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, DomainBatchNorm):
+                setattr(parent, name, child.plain())
+                count += 1
+    return count
 
 
 def _check_plain(name: str, layer: nn.Module) -> None:

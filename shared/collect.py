@@ -16,7 +16,7 @@ from .checkpoint import random_states, set_random_states
 from .checks import NonFiniteError
 from .seeds import derive_seed, seed_globally, seed_libraries
 
-__all__ = ["Collected", "WithoutLabels", "collect", "without_labels"]
+__all__ = ["Collected", "WithoutLabels", "as_native", "collect", "without_labels"]
 
 Array = NDArray[Any]
 
@@ -121,11 +121,13 @@ def _pair(function: str, name: str, given: tuple[Any, ...], allowed: bool) -> tu
 
 def _as_rows(function: str, name: str, value: Any) -> Tensor | Array | Rows:
     if isinstance(value, Rows):
-        return value
+        base = value.base
+        known = base.dtype != torch.bfloat16 if isinstance(base, Tensor) else base.dtype.isnative
+        return value if known else _as_rows(function, name, base[value.rows])
     if isinstance(value, Tensor):
         if value.is_complex() or value.is_sparse:
             raise TypeError(f"{function} needs {name} as dense real numbers; got {value.dtype}, {value.layout}.")
-        return value.detach()
+        return _known(value.detach())
     if isinstance(value, Mapping):
         raise TypeError(f"{function} {_refused_mapping(name, value)}")
     if hasattr(value, "__next__") or (hasattr(value, "__iter__") and not hasattr(value, "__len__")):
@@ -142,7 +144,23 @@ def _as_rows(function: str, name: str, value: Any) -> Tensor | Array | Rows:
             f"{function} needs {name} as numbers; got {type(value).__name__} of dtype {array.dtype}. Encode strings "
             "and categories first (scikit-learn's OneHotEncoder), and make ragged rows equally long."
         )
-    return array if array.dtype.kind != "f" or array.dtype.itemsize <= 8 else array.astype(np.float64)
+    return as_native(array)
+
+
+def as_native(array: Array) -> Array:
+    """An array that torch can read: in this machine's byte order, of float64 at most; itself where it is one already.
+
+    >>> as_native(np.array([1.0], dtype=">f4")).dtype
+    dtype('float32')
+    """
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _known(value: Tensor) -> Tensor:
+    """numpy, which what follows goes through, knows no bfloat16."""
+    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def _gathered(function: str, name: str, data: Any, pairs: bool) -> tuple[Tensor, Any]:
@@ -166,7 +184,7 @@ def _gathered(function: str, name: str, data: Any, pairs: bool) -> tuple[Tensor,
             )
         inputs.append(row)
         if y is not None:
-            labels.append(np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y))
+            labels.append(_as_label(y))
     if not inputs:
         raise ValueError(f"{function} needs samples in {name}; got a {type(data).__name__} that yields none.")
     if labels and len(labels) != len(inputs):
@@ -198,7 +216,7 @@ def _inputs(part: Any) -> Any:
 
 def _as_part(function: str, where: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
-        return value.detach().cpu()
+        return _known(value.detach().cpu())
     if type(value).__module__.partition(".")[0] == "PIL":
         raise TypeError(
             f"{function} needs tensors or arrays; got an image of PIL in {where}. Give the dataset "
@@ -210,7 +228,7 @@ def _as_part(function: str, where: str, value: Any) -> Tensor:
             f"{function} needs numbers; got {type(value).__name__} of dtype {array.dtype} in {where}. Let the dataset "
             "give tensors or arrays."
         )
-    return torch.from_numpy(np.array(array))  # a copy: the dataset may use its memory again
+    return torch.from_numpy(np.array(as_native(array)))  # a copy: the dataset may use its memory again
 
 
 def _refused_mapping(where: str, value: Mapping[Any, Any]) -> str:
@@ -265,13 +283,18 @@ def _check_finite(function: str, name: str, inputs: Tensor | Array | Rows) -> No
         )
 
 
+def _as_label(value: Any) -> Array:
+    array: Array = np.asarray(_known(value.detach().cpu()) if isinstance(value, Tensor) else value)
+    return array if array.dtype.kind not in "fiu" else as_native(array)
+
+
 def _labels(function: str, name: str, rows: int, found: Any, given: Any) -> Array:
     if found is not None and given is not None:
         raise ValueError(f"{function} got labels twice: in {name} and beside it. Pass None for the latter.")
     value = given if found is None else found
     if value is None:
         raise ValueError(f"{function} needs labels for {name}; got None. Pass one label a row.")
-    labels = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+    labels = _as_label(value)
     if labels.ndim not in (1, 2) or len(labels) != rows:
         raise ValueError(f"{function} needs one label for each of the {rows} rows of {name}; got shape {labels.shape}.")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():

@@ -65,6 +65,12 @@ class Combine(Method):
             )
         return own[0] if own else None
 
+    def check(self, source: Source | None, target: Target) -> None:
+        super().check(source, target)
+        for part in self._parts().values():
+            if type(part).check is not Method.check:  # what needs and least do not say: CDAN's sizes, Pairwise's blocks
+                part.check(source, target)
+
     def _joint(
         self, leader: str | None, update: Update | None, source: Source, target: Target, progress: Tensor
     ) -> dict[str, Tensor]:

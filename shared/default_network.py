@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,9 @@ from .batches import Rows
 from .network import Network
 from .seeds import seeded
 
-__all__ = ["Standardise", "default_network"]
+__all__ = ["NAME", "Standardise", "default_network", "from_spec"]
+
+NAME = "default"  # in the spec of a saved network
 
 WIDTH = 64  # of the hidden layers of the MLP, and its features
 CHANNELS = (32, 64, 64)  # of the convolutions
@@ -18,6 +22,8 @@ FEATURES = 128  # after the convolutions
 SIDE = 4  # pixels: images are halved while they are larger than twice this
 BLOCK = 4096  # rows read at once
 LIMIT = 3.0  # standard deviations beyond which features of a table are drawn in; Holzmueller et al.
+NARROW = 1e3  # a mean of so many times 1 / eps of float32 deviations costs three of its seven digits, or more
+CONSTANT = 1e3  # eps of float64: what is left of a constant by adding it up
 
 
 class Standardise(nn.Module):
@@ -29,9 +35,12 @@ class Standardise(nn.Module):
     target, and would drown all others; with a limit it stays in its order, within c. Whole numbers become floating
     point. A feature that is constant on those rows has s = 1.
 
+    A mean in float64 is subtracted in float64, from rows that should come as they are: a date in seconds that varies by
+    minutes is nothing but rounding in float32.
+
     Args:
-        mean: m, (d,) or (channels, 1, 1).
-        std: s, of the same shape, > 0.
+        mean: m, (d,) or (channels, 1, 1), float32 or float64.
+        std: s, of the same shape, > 0; what comes out is of its dtype.
         limit: c > 0, or None.
 
     Source: the smooth clipping of Holzmueller, Grinsztajn and Steinwart, Better by Default: Strong Pre-Tuned MLPs and
@@ -52,20 +61,36 @@ class Standardise(nn.Module):
 
     @classmethod
     def of(cls, inputs: Tensor | np.ndarray | Rows, *, limit: float | None = None) -> Standardise:  # type: ignore[type-arg]
-        """Of (n, d) features or (n, c, h, w) images: their mean and (biased) standard deviation, in two passes."""
+        """Of (n, d) features or (n, c, h, w) images: their mean and (biased) standard deviation, in two passes.
+
+        The mean is kept in float64 where a feature varies too little around it for float32.
+        """
         axes = (0, *range(2, inputs.ndim))
         mean = _mean(inputs, axes, None)
         variance = _mean(inputs, axes, mean)
-        constant = variance <= (torch.finfo(torch.float32).eps * mean.abs()).square()  # rounding alone
+        eps = torch.finfo(torch.float32).eps
+        rounding = eps if _is_single(inputs.dtype) else CONSTANT * torch.finfo(torch.float64).eps
+        constant = variance <= (rounding * mean.abs()).square()  # rounding alone
         std = torch.where(constant, torch.ones_like(variance), variance).sqrt()
+        wide = bool((~constant & (std < NARROW * eps * mean.abs())).any())
         shape = (-1, *(1,) * (inputs.ndim - 2))
-        return cls(mean.float().view(shape), std.float().view(shape), limit)
+        return cls((mean if wide else mean.float()).view(shape), std.float().view(shape), limit)
+
+    @property
+    def wide(self) -> bool:
+        """Whether rows should come as they are, and not in float32."""
+        return self.mean.dtype == torch.float64
 
     def forward(self, x: Tensor) -> Tensor:
-        z = (x.to(self.mean.dtype) - self.mean) / self.std
+        z = (x.to(self.mean.dtype) - self.mean).to(self.std.dtype) / self.std
         if self.limit is None:
             return z
         return z / torch.hypot(z / self.limit, torch.ones_like(z))  # whose squares do not overflow
+
+
+def _is_single(dtype: Any) -> bool:
+    """Whether numbers of this dtype, numpy's or torch's, are rounded to float32 or worse."""
+    return str(dtype).removeprefix("torch.") in ("float32", "float16", "bfloat16")
 
 
 def _mean(inputs: Tensor | np.ndarray | Rows, axes: tuple[int, ...], centre: Tensor | None) -> Tensor:  # type: ignore[type-arg]
@@ -119,15 +144,33 @@ def default_network(
             f"{function} has a network of its own for (n, features) and (n, channels, height, width); got {shape}. "
             "Reshape the inputs, or pass a network."
         )
+    standardise = Standardise.of(inputs, limit=LIMIT if len(shape) == 2 else None)
+    return _network(shape[1:], outputs, batchnorm, standardise, seed)
+
+
+def from_spec(spec: dict[str, Any]) -> Network:
+    """The network that :func:`default_network` made, by its ``spec``; its numbers come from a file.
+
+    >>> made = default_network(torch.rand(10, 5), 3)
+    >>> from_spec(made.spec).load_state_dict(made.state_dict())
+    <All keys matched successfully>
+    """
+    shape = tuple(spec["shape"])
+    blank = torch.zeros(shape[0], *(1,) * (len(shape) - 1), dtype=torch.float64 if spec["wide"] else torch.float32)
+    standardise = Standardise(blank, torch.ones_like(blank, dtype=torch.float32), LIMIT if len(shape) == 1 else None)
+    return _network(shape, spec["outputs"], spec["batchnorm"], standardise, 0)
+
+
+def _network(shape: tuple[int, ...], outputs: int, batchnorm: bool, standardise: Standardise, seed: int) -> Network:
     with seeded(seed, "network"):
-        standardise = Standardise.of(inputs, limit=LIMIT if len(shape) == 2 else None)
-        if len(shape) == 2:
-            layers = _mlp(shape[1], batchnorm)
-            return Network(nn.Sequential(standardise, *layers), nn.Linear(WIDTH, outputs))
-        return Network(
-            nn.Sequential(standardise, *_convolutions(shape[1], shape[2], shape[3], batchnorm)),
-            nn.Linear(FEATURES, outputs),
-        )
+        table = len(shape) == 1
+        layers = _mlp(shape[0], batchnorm) if table else _convolutions(shape[0], shape[1], shape[2], batchnorm)
+        network = Network(nn.Sequential(standardise, *layers), nn.Linear(WIDTH if table else FEATURES, outputs))
+    network.wide = standardise.wide
+    network.spec = {
+        "name": NAME, "shape": list(shape), "outputs": outputs, "batchnorm": batchnorm, "wide": standardise.wide,
+    }  # fmt: skip
+    return network
 
 
 def _mlp(d: int, batchnorm: bool) -> list[nn.Module]:

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["AdaptingTransformer", "pack", "source_mask"]
 
+STRINGS = "UT"  # numpy's kinds of them
+
 T = TypeVar("T", bound="AdaptingTransformer")
 
 
@@ -26,16 +28,17 @@ def source_mask(
     """Which rows are source, by the one rule that all estimators follow.
 
     An explicit ``sample_domain`` alone decides: positive is source, negative is target, and ``y`` is not read. Without
-    it, ``y == -1`` marks the target if ``y`` holds class labels and at least two other classes are there: in {-1, 1}
-    both are labels. Otherwise every row is source.
+    it, ``y == -1`` marks the target (an empty string, where all labels are strings), as :func:`pack` writes it, if
+    ``y`` holds class labels and at least two other classes are there: in {-1, 1} both are labels. Otherwise every row
+    is source.
 
     Args:
         function: the name of the caller, which opens every message.
         samples: how many rows there are, n.
         y: labels, (n,), or None.
         sample_domain: (n,) numbers other than 0, or None.
-        classifier: whether ``y`` holds class labels. None, for a transformer, which is not told: integers and objects
-            are taken for classes, floating-point numbers are not.
+        classifier: whether ``y`` holds class labels. None, for a transformer, which is not told: integers, strings and
+            objects are taken for classes, floating-point numbers are not.
 
     Returns:
         (n,) booleans, True for source rows.
@@ -48,6 +51,8 @@ def source_mask(
     [True, True, False, False]
     >>> source_mask("fit", 4, y=[-1, 1, -1, 1]).tolist()
     [True, True, True, True]
+    >>> source_mask("fit", 3, y=["cat", "dog", ""]).tolist()
+    [True, True, False]
     """
     if sample_domain is not None:
         return _explicit(function, samples, sample_domain)
@@ -55,9 +60,10 @@ def source_mask(
     if y is None or classifier is False:
         return everything
     labels = _column(function, "y", samples, y)
-    if labels.dtype.kind not in ("iO" if classifier is None else "ifO"):
-        return everything  # strings and unsigned numbers are never -1
-    source = np.asarray(labels != -1, dtype=np.bool_)
+    if labels.dtype.kind not in STRINGS + ("iO" if classifier is None else "ifO"):
+        return everything  # unsigned numbers are never -1
+    words = labels.dtype.kind in STRINGS or all(isinstance(label, str) for label in labels)
+    source = np.asarray(labels != ("" if words else -1), dtype=np.bool_)
     return source if len(set(labels[source].tolist())) >= 2 else everything
 
 
@@ -121,7 +127,7 @@ def pack(Xs: ArrayLike, ys: ArrayLike, Xt: ArrayLike) -> tuple[NDArray[Any], NDA
         )
     if labels.dtype.kind in "bu":
         labels = labels.astype(np.int64)  # -1 has to fit in
-    unknown: Any = {"i": -1, "f": np.nan, "U": ""}.get(labels.dtype.kind, -1)
+    unknown: Any = {"f": np.nan, **dict.fromkeys(STRINGS, "")}.get(labels.dtype.kind, -1)
     y = np.concatenate([labels, np.full(len(target), unknown, dtype=labels.dtype)])
     domain = np.repeat(np.array([1, -1], dtype=np.int64), [len(source), len(target)])
     return np.concatenate([source, target]), y, domain
@@ -210,7 +216,7 @@ class AdaptingTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
             warnings.warn(
                 f"{name} found no target rows among {len(X)}, so {type(self).__name__} is the identity. Mark them by "
                 "negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it), or by y == -1 beside at "
-                "least two integer classes.",
+                "least two integer classes ('' beside two strings).",
                 UserWarning,
                 stacklevel=3,
             )

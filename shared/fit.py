@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import is_dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from .batches import Order, Samples, Sources, as_samples
 from .batchnorm import split_batchnorm
 from .checkpoint import CheckpointError, random_states, read_checkpoint, set_random_states, write_checkpoint
 from .checks import NonFiniteError, nearest
-from .evaluate import batch_size_for
+from .evaluate import batch_size_for, forward_all
 from .history import History, TrainingDiverged
 from .method import Method
 from .network import Network
@@ -80,8 +82,11 @@ def fit(
         seed: decides the order of samples and all that is drawn in training (not the weights at the start, which
             the network brings).
         batch_statistics: of BatchNorm: ``joint``, over the concatenated batch; or ``per_domain``, each domain by its
-            own (each source of several too), evaluated by the target's. A method that does not see the target forwards
-            the source alone, several as one batch.
+            own (each source of several too), evaluated by the target's. ``per_domain`` and AdaBN leave layers in the
+            network that keep both (its state holds the source's statistics beside the target's, and so does a saved
+            file); ``wrap``'s ``unwrap``, or the end of its block, or ``shared.batchnorm.join_batchnorm(network)`` puts
+            the plain ones back, with the target's. A method that does not see the target forwards the source alone,
+            several as one batch.
         task_loss: of source logits (values, in regression) and labels, a scalar; cross-entropy, or in regression the
             mean squared error, if left out.
         augment: applied to each domain's batch on the device (to several sources' rows together).
@@ -142,8 +147,9 @@ class _Run:
         self.given = given
         for name, least in (("steps", 1), ("accumulate", 1), ("metrics_every", 1), ("checkpoint_every", 1)):
             value = given[name]
-            if value is not None and (not isinstance(value, int) or value < least):
+            if value is not None and (not _is_whole(value) or value < least):
                 raise ValueError(f"fit needs {name} as a whole number >= {least}; got {value!r}.")
+            given[name] = None if value is None else int(value)
         for name, known in (("precision", ("float32", "bfloat16")), ("batch_statistics", ("joint", "per_domain"))):
             if given[name] not in known:
                 raise ValueError("fit: " + nearest(name, given[name], known))
@@ -162,6 +168,7 @@ class _Run:
         self.device = resolve_device(given["device"])
         check_task("fit", given["task"])
         check_method(given["task"], given["method"])
+        given["seed"] = int(given["seed"]) if _is_whole(given["seed"]) else given["seed"]
         self.steps, self.accumulate, self.seed = given["steps"], given["accumulate"], given["seed"]
         self.checkpoint = None if given["checkpoint"] is None else Path(given["checkpoint"])
         if self.checkpoint is not None:
@@ -171,18 +178,30 @@ class _Run:
         self._data(given["source"], given["target"], given["batch_size"])
         self._modules(given["network"], given["method"])
 
-    def _data(self, source: Any, target: Any, batch_size: int | tuple[int, int]) -> None:
-        sizes = (batch_size, batch_size) if isinstance(batch_size, int) else batch_size
-        if not isinstance(sizes, (tuple, list)) or len(sizes) != 2 or not all(isinstance(n, int) for n in sizes):
+    def _data(self, source: Any, target: Any, batch_size: Any) -> None:
+        sizes = (batch_size, batch_size) if _is_whole(batch_size) else batch_size
+        if not isinstance(sizes, (tuple, list)) or len(sizes) != 2 or not all(map(_is_whole, sizes)):
             raise TypeError(f"fit needs batch_size as a whole number or (source, target); got {batch_size!r}.")
-        dtype = next((p.dtype for p in self.given["network"].parameters()), None)
+        sizes = (int(sizes[0]), int(sizes[1]))
+        kept = list(sizes) if isinstance(batch_size, list) else sizes  # as given: part of a checkpoint's fingerprint
+        self.given["batch_size"] = sizes[0] if _is_whole(batch_size) else kept
+        dtype = self.given["network"].input_dtype
         self.target = as_samples("fit", "target", target, self.device, labelled=False, dtype=dtype)
         self.target_order = Order(len(self.target), sizes[1], seed=self.seed, name="target", device=self.device)
         self.source: Sources | None = None
         if source is not None:
-            task, own_loss = self.given["task"], self.given["task_loss"] is not None
+            task = self.given["task"]
             self.source = Sources("fit", source, self.device, sizes[0], seed=self.seed, dtype=dtype, task=task)
-            check_head("fit", self.source.labels, self.given["network"].head, task, own_loss=own_loss)
+            self._check_alike(self.source.samples[0].shape[1:], self.target.shape[1:])
+
+    def _check_alike(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+        """Rows that go through the network together are of one shape, unless an augmentation makes them so."""
+        if source != target and self.given["method"].sees_target and self.given["augment"] is None:
+            raise ValueError(
+                "fit puts source and target rows through the network as one batch, and needs inputs of one shape; got "
+                f"(samples, {', '.join(map(str, source))}) for the source and (samples, {', '.join(map(str, target))}) "
+                "for the target. Give both the same columns, or images of one size."
+            )
 
     def _modules(self, network: Network, method: Method) -> None:
         name = type(method).__name__
@@ -196,6 +215,7 @@ class _Run:
             )
         format = torch.channels_last if self.given["channels_last"] else torch.preserve_format
         self.network = network.to(self.device, memory_format=format)  # type: ignore[call-overload]
+        self._check_labels()
         self.method = method.to(self.device)
         split = None
         per_domain = self.given["batch_statistics"] == "per_domain" and method.sees_target
@@ -221,6 +241,29 @@ class _Run:
         self.progress = torch.zeros((), device=self.device)
         self.fingerprint = self._fingerprint()
 
+    def _check_labels(self) -> None:
+        if self.source is None:
+            return
+        task, own_loss = self.given["task"], self.given["task_loss"] is not None
+        outputs = getattr(self.network.head, "out_features", None)
+        if not isinstance(outputs, int):
+            outputs = self._width() if task == "classification" and not own_loss else None
+        check_head("fit", self.source.labels, outputs, task, own_loss=own_loss)
+
+    def _width(self) -> int | None:
+        """How many logits a head gives that does not say so, by two rows that leave no trace; None: not to be told."""
+        assert self.source is not None
+        some = self.source.samples[0]
+        transform, states = self.given["evaluation"], random_states()
+        try:
+            first = Samples(some.gather(torch.arange(min(2, len(some)))), None, self.device)
+            logits = forward_all(self.network, first, source=True, transform=transform)[1]
+        except Exception:  # whatever the network has against these rows, training will say it
+            return None
+        finally:
+            set_random_states(states)
+        return logits.shape[1] if logits.ndim == 2 else None
+
     def _check_sources(self, method: Method) -> None:
         """A method that tells sources apart wants as many as it was made for."""
         if self.source is None or not (method.sources > 1 or "domain" in method.needs):
@@ -228,10 +271,11 @@ class _Run:
         came = 1 if self.source.domain is None else len(self.source)
         if self.source.domain is None or method.sources not in (1, came):
             wanted = method.sources if method.sources > 1 else "several"
-            raise ValueError(
-                f"{type(method).__name__} was made for {wanted} sources; got {came}. Pass them as a list of pairs: "
-                "source=[(inputs, labels), ...]."
-            )
+            remedy = "Pass them as a list of pairs: source=[(inputs, labels), ...]"
+            if self.source.domain is not None:
+                what = "it" if "sources" in inspect.signature(type(method)).parameters else "its parts"
+                remedy = f"Make {what} with sources={came}, or pass {wanted} sources"
+            raise ValueError(f"{type(method).__name__} was made for {wanted} sources; got {came}. {remedy}.")
 
     def __call__(self) -> FitResult:
         started = time.perf_counter()
@@ -253,7 +297,9 @@ class _Run:
             set_random_states(states)
         self.network.eval()
         seconds = time.perf_counter() - started
-        return FitResult(self.network, self.method, self.history, seconds, task=self.given["task"])
+        samples = self.target if self.source is None else self.source.samples[0]
+        shape = samples.shape[1:] if self.given["augment"] is None else None
+        return FitResult(self.network, self.method, self.history, seconds, task=self.given["task"], trained_on=shape)
 
     def _one(self, step: int) -> None:
         seed_globally(derive_seed(self.seed, "step", step))  # what a step draws depends on nothing before it
@@ -266,6 +312,13 @@ class _Run:
         except NonFiniteError as error:
             self._read()  # a term of an earlier step says more
             raise self._diverged(f"training stopped at step {step}: {error}") from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                f"fit: a BatchNorm layer got one row, which has no variance; batch_size is {self.given['batch_size']}. "
+                "Use at least 2 rows of each domain, and of each of several sources."
+            ) from error
         if full:
             self._read()
 
@@ -382,6 +435,10 @@ class _Run:
         self.history.load(state["history"]["names"], state["history"]["values"].cpu())
         set_random_states(state["random"])
         return int(state["step"])
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _check_writable(path: Path) -> None:

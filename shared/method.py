@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
@@ -122,8 +123,10 @@ class Method(nn.Module):
     def __init__(self, *, weight: float = 1.0, schedule: str = "constant") -> None:
         super().__init__()
         name = type(self).__name__
-        if not isinstance(weight, (int, float)) or isinstance(weight, bool):
+        number: object = weight
+        if isinstance(number, bool) or not isinstance(number, Real):
             raise TypeError(f"{name} needs weight as a number; got {type(weight).__name__}.")
+        weight = int(number) if isinstance(number, Integral) else float(number)  # of numpy's, as a grid has them
         if not math.isfinite(weight) or weight < 0:
             raise ValueError(f"{name} needs a finite weight >= 0; got {weight}. Use 0 to switch the method off.")
         if schedule not in ("constant", "ramp"):

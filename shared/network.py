@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
+from .batchnorm import join_batchnorm
+
 __all__ = ["Network", "WrappedNetwork", "wrap"]
 
 SHOWN = 6  # of the layer names in a message: a ResNet-152 has some 500
@@ -33,6 +35,7 @@ class Network(nn.Module):
 
     extractor: nn.Module
     head: nn.Module
+    wide: bool = False  # floating-point inputs go in as they come, as the first layer subtracts in float64
 
     def __init__(self, extractor: nn.Module, head: nn.Module, *, bottleneck: nn.Module | None = None) -> None:
         super().__init__()
@@ -42,7 +45,12 @@ class Network(nn.Module):
             self.extractor.add_module("backbone", extractor)
             self.extractor.add_module("bottleneck", bottleneck)
         self.head = head
-        self.spec: dict[str, Any] | None = None  # how create_network made it, if it did: what a saved file needs
+        self.spec: dict[str, Any] | None = None  # how it was made, if by name: what a saved file needs
+
+    @property
+    def input_dtype(self) -> torch.dtype | None:
+        """What floating-point inputs become before they go in: the dtype of the parameters; None: they stay."""
+        return None if self.wide else next((p.dtype for p in self.parameters()), None)
 
     @property
     def backbone(self) -> nn.Module:
@@ -92,13 +100,20 @@ class WrappedNetwork(Network):
         self._hooked = True
 
     def unwrap(self) -> nn.Module:
-        """Take the hook off and give the module back.
+        """Take the hook off and give the module back, with its own layers.
 
-        The network itself can go on being called: from then on the hook is there for the length of each call alone.
+        Where training kept both domains' batch statistics, the module's BatchNorm layers return with the target's
+        (:func:`~landbridge.shared.batchnorm.join_batchnorm`): it predicts as before, and its state is that of a module
+        never wrapped. The network itself can go on being called: from then on the hook is there for the length of
+        each call alone.
         """
+        self._detach()
+        join_batchnorm(self)
+        return self.module
+
+    def _detach(self) -> None:
         self._hook.remove()
         self._hooked = False
-        return self.module
 
     def __enter__(self: W) -> W:
         if not self._hooked:
@@ -131,7 +146,7 @@ class WrappedNetwork(Network):
         try:
             return self._forward(inputs, keywords)
         finally:
-            self.unwrap()
+            self._detach()
 
     def _forward(self, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Tensor, Tensor]:
         catcher = self._catcher
@@ -235,8 +250,10 @@ def wrap(module: nn.Module, *, head: str, features: str | None = None) -> Wrappe
     """A network of any module, by layer names and without editing it.
 
     The features are caught by a hook on the named layer. It is taken off by ``network.unwrap()``, or at the end of a
-    ``with wrap(...) as network:`` block. Copies and pickles of the network catch for themselves. Under
-    ``torch.compile`` the whole is one graph; a batch of another size, such as a smaller last one, compiles once more.
+    ``with wrap(...) as network:`` block; both also give the module its own BatchNorm layers back, with the target's
+    statistics, where ``batch_statistics="per_domain"`` or AdaBN put others in their places. Copies and pickles of the
+    network catch for themselves. Under ``torch.compile`` the whole is one graph; a batch of another size, such as a
+    smaller last one, compiles once more.
 
     Args:
         module: torchvision's, timm's or your own; it is called with whatever the network is called with, and its

@@ -27,6 +27,7 @@ O = TypeVar("O", bound="OnSource")  # noqa: E741
 P = TypeVar("P", bound="AdaptingPipeline")
 F = TypeVar("F", bound=Callable[..., Any])
 METHODS = ("fit", "transform", "predict", "predict_proba", "predict_log_proba", "decision_function", "score")
+WITHOUT = (*METHODS[1:], "inverse_transform")  # where a fitted pipeline may do without domains
 
 
 def _where_inner_has(name: str) -> Callable[[F], F]:
@@ -45,8 +46,8 @@ class OnSource(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
 
     A plain classifier would take the target's -1 for one more class. Which rows are source is decided as by all
     estimators here, see :func:`~landbridge.shared.estimator.source_mask`: by ``sample_domain`` alone where it is given,
-    else, for a classifier, by y == -1 beside at least two other classes. Without target rows it is the plain estimator,
-    with a warning. All else is handed on to the fitted estimator.
+    else, for a classifier, by y == -1 (an empty string, of strings) beside at least two other classes. Without target
+    rows it is the plain estimator, with a warning. All else is handed on to the fitted estimator.
 
     Args:
         estimator: a classifier, regressor or transformer; a copy of it is fitted.
@@ -194,7 +195,9 @@ class AdaptingPipeline(Pipeline):  # type: ignore[misc]
     """scikit-learn's pipeline, whose methods take ``sample_domain`` and hand it to every step that wants it.
 
     Where ``sample_domain`` is given, metadata routing is on for the length of that call, and nowhere else. Without it
-    this is scikit-learn's pipeline. Made by :func:`make_pipeline`.
+    this is scikit-learn's pipeline. A fitted pipeline of which no step asks for it (to predict, most need no domain)
+    leaves it out; fitting one is scikit-learn's error, because its steps would take the target's rows for labelled
+    ones. Made by :func:`make_pipeline`.
     """
 
     def fit(self: P, X: Any, y: ArrayLike | None = None, **params: Any) -> P:
@@ -213,6 +216,8 @@ def _handed_on(name: str) -> Any:
 
     def method(self: AdaptingPipeline, X: Any, *args: Any, **params: Any) -> Any:
         with _routing(params):
+            if "sample_domain" in params and name in WITHOUT and not _asks(self, name):
+                del params["sample_domain"]
             return getattr(super(AdaptingPipeline, self), name)(X, *args, **params)
 
     method.__name__, method.__qualname__ = name, f"AdaptingPipeline.{name}"
@@ -222,6 +227,15 @@ def _handed_on(name: str) -> Any:
 
 for _name in ("fit_transform", "fit_predict", "inverse_transform", "score_samples", *METHODS[1:]):
     setattr(AdaptingPipeline, _name, _handed_on(_name))
+
+
+def _asks(pipeline: AdaptingPipeline, name: str) -> bool:
+    """Whether a step requests ``sample_domain`` in this method, or might and has not said."""
+    try:
+        pipeline.get_metadata_routing().validate_metadata(method=name, params={"sample_domain": None})
+    except TypeError:
+        return False
+    return True
 
 
 def _routing(params: dict[str, Any]) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .batches import as_samples
 from .batchnorm import DomainBatchNorm, split_batchnorm
+from .default_network import NAME, from_spec
 from .evaluate import forward_all
 from .extractors import create_network
 from .files import write_atomically
@@ -41,9 +42,11 @@ class FitResult:
         seconds: float,
         *,
         task: str = "classification",
+        trained_on: tuple[int, ...] | None = None,
     ) -> None:
         self.network, self.method, self.history, self.seconds = network, method, history, seconds
         self.task = task
+        self._trained_on = trained_on  # the shape of one sample, for the message to who brings another
 
     def forward(self, inputs: Any, *, source: bool = False) -> tuple[Tensor, Tensor]:
         """Features (n, d) and logits (n, k) of inputs (n, ...), on the CPU.
@@ -54,10 +57,24 @@ class FitResult:
         Args:
             inputs: an array or tensor as in training.
             source: evaluate with the source's batch statistics, where both domains' are kept.
+
+        Raises:
+            TypeError: for what is no array, or inputs with labels.
+            ValueError: for inputs of another shape than the network takes.
         """
         like = next(self.network.parameters())
-        samples = as_samples("predict", "inputs", inputs, like.device, labelled=False, dtype=like.dtype)
-        features, outputs = forward_all(self.network, samples, source=source)
+        samples = as_samples("predict", "inputs", inputs, like.device, labelled=False, dtype=self.network.input_dtype)
+        try:
+            features, outputs = forward_all(self.network, samples, source=source)
+        except RuntimeError as error:
+            known = self._trained_on
+            if isinstance(error, torch.cuda.OutOfMemoryError) or known == samples.shape[1:]:
+                raise
+            trained = "" if known is None else f", (samples, {', '.join(map(str, known))})"
+            raise ValueError(
+                f"predict needs inputs of the shape trained on{trained}; got {samples.shape}, of which the network "
+                f"says: {error}"
+            ) from error
         return features, as_outputs(self.task, outputs)
 
     def predict(self, inputs: Any) -> Tensor:
@@ -114,7 +131,7 @@ def load(path: Path | str, network: Network | None = None, *, device: torch.devi
 
     Args:
         path: the file.
-        network: a network of the same architecture, for one that ``create_network`` did not make.
+        network: a network of the same architecture, for one that neither ``create_network`` nor ``adapt`` made.
         device: where it is to predict.
 
     Raises:
@@ -129,7 +146,10 @@ def load(path: Path | str, network: Network | None = None, *, device: torch.devi
                 f"load: {path} holds the weights of a network of your own making. Make it again and pass it: "
                 "load(path, network)."
             )
-        network = create_network(**about["network"])
+        spec = about["network"]
+        network = from_spec(spec) if spec.get("name") == NAME else create_network(**spec)
+        if all(value.dtype == torch.float64 for value in tensors.values() if value.is_floating_point()):
+            network.double()  # as the estimators do, once it is trained
     if about["per_domain"]:
         split_batchnorm(network)
     try:

@@ -25,9 +25,9 @@ class LabelFreeScorer(BaseEstimator):  # type: ignore[misc]
     """Scores an estimator by its predictions on target rows, of whose labels nothing is read; higher is better.
 
     Called as ``scorer(estimator, X, y, sample_domain=None)``. The target rows are those with a negative
-    ``sample_domain``, or, without it, with y == -1 beside at least two other classes. Their class probabilities come
-    from ``predict_proba``; an estimator without one gives ``decision_function``, whose values are taken for logits
-    ((0, z) for two classes). Made by :func:`label_free_scorer`.
+    ``sample_domain``, or, without it, with y == -1 (an empty string, of strings) beside at least two other classes.
+    Their class probabilities come from ``predict_proba``; an estimator without one gives ``decision_function``, whose
+    values are taken for logits ((0, z) for two classes). Made by :func:`label_free_scorer`.
 
     Args:
         name: of the validator.
@@ -44,9 +44,9 @@ class LabelFreeScorer(BaseEstimator):  # type: ignore[misc]
         target = ~source_mask("label_free_scorer", _num_samples(X), y, sample_domain, classifier=True)
         if not target.any():
             raise ValueError(
-                f"label_free_scorer found no target rows among {len(target)}. Mark them by y == -1 beside at least two "
-                "other classes in y; or by sample_domain, which scikit-learn hands to a scorer only with metadata "
-                "routing on: sklearn.set_config(enable_metadata_routing=True)."
+                f"label_free_scorer found no target rows among {len(target)}. Mark them by y == -1 ('' of strings) "
+                "beside at least two other classes in y; or by sample_domain, which scikit-learn hands to a scorer "
+                "only with metadata routing on: sklearn.set_config(enable_metadata_routing=True)."
             )
         logits = _logits(estimator, _safe_indexing(X, np.flatnonzero(target)))
         nothing = Stored(logits[:0], logits[:0], np.zeros(0, dtype=np.int64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .method import Method
@@ -173,38 +173,36 @@ def _as_values(function: str, name: str, labels: Tensor, dtype: torch.dtype | No
     return values
 
 
-def check_head(function: str, labels: Tensor, head: nn.Module, task: str, *, own_loss: bool) -> None:
-    """Raise if the labels do not go with a head that says how many outputs it has.
+def check_head(function: str, labels: Tensor, outputs: int | None, task: str, *, own_loss: bool) -> None:
+    """Raise if the labels do not go with a head of so many outputs.
 
     A label without a logit would end in an index error, on a GPU in a dead process.
 
     Args:
         function: the caller, for the message.
         labels: as :func:`as_labels` gives them.
-        head: read for ``out_features``; a head without is taken as it is.
+        outputs: of the head a sample; None: not known.
         task: of ``TASKS``.
         own_loss: whether the user has given a task loss, which may take what the default does not.
 
     Raises:
         ValueError: with what to change.
     """
-    outputs = getattr(head, "out_features", None)
-    known = isinstance(outputs, int)
     if task == "regression":
         values = labels.shape[1] if labels.ndim == 2 else 1
-        if known and outputs != values and not own_loss:
+        if outputs not in (None, values) and not own_loss:
             raise ValueError(
                 f"{function}: task='regression' needs a head of as many outputs as a label has values; got {outputs} "
                 f"outputs and source labels {tuple(labels.shape)}. Use a head of {values}."
             )
         return
     if task == "binary":
-        if known and outputs != 1:
+        if outputs not in (None, 1):
             raise ValueError(
                 f"{function}: task='binary' needs a head of one logit; got one of {outputs}. Use "
                 "task='classification', or a head of 1."
             )
-        outputs, known = 2, True
+        outputs = 2
     elif not own_loss and outputs == 1:
         raise ValueError(
             f"{function}: task='classification' needs a head of one logit a class; got a head of 1. Pass task='binary' "
@@ -217,9 +215,16 @@ def check_head(function: str, labels: Tensor, head: nn.Module, task: str, *, own
                 "pass task='regression' if they are values."
             )
         return
-    if not known or not isinstance(outputs, int) or outputs < 2:
-        return
     low, high = int(labels.min()), int(labels.max())
+    if outputs is None:
+        if low < 0 and not own_loss:
+            raise ValueError(
+                f"{function} needs class numbers from 0 as source labels; got labels from {low} to {high}. Leave rows "
+                "without a label out: cross-entropy would pass over a label of -100 in silence, and fail at others."
+            )
+        return
+    if outputs < 2:
+        return
     if low < 0 or high >= outputs:
         if task == "binary":
             raise ValueError(f"{function}: task='binary' needs source labels 0 and 1; got {_range(labels)}.")

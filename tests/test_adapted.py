@@ -39,6 +39,7 @@ REFERENCE = adapt()
         (DataLoader(TensorDataset(*DATA.source), batch_size=7), None, DataLoader(DATA.target, batch_size=13)),
         (DATA.source, None, lb.without_labels(TensorDataset(DATA.target, torch.zeros(45)))),
         (DATA.inputs.tolist(), WORDS, DATA.target.tolist()),
+        (DATA.inputs.numpy().astype(">f8"), DATA.labels.numpy().astype(">i4"), DATA.target.numpy().astype(">f4")),
     ],
 )
 def test_the_same_weights_from_whatever_holds_the_data(Xs, ys, Xt):
@@ -101,16 +102,14 @@ def test_images():
 
 
 @pytest.mark.parametrize(
-    "labels", [torch.zeros(45, dtype=torch.long), torch.arange(45) % 3, np.full(45, "dog"), [None] * 45]
+    "labels",
+    [torch.zeros(45, dtype=torch.long), torch.arange(45) % 3, torch.arange(45) % 4, (torch.arange(45) % 4).float()],
 )
 def test_target_labels_score_and_train_nothing(labels):
     adapted = adapt(evaluate=labels)
     assert same(adapted.network, REFERENCE.network)
     assert same(adapted.baseline.network, REFERENCE.baseline.network)
-    known = [label if isinstance(label, int) else -1 for label in torch.as_tensor(labels).tolist()] if (
-        isinstance(labels, torch.Tensor)
-    ) else [-1] * 45  # fmt: skip
-    assert adapted.after.target == pytest.approx((adapted.predict(DATA.target) == np.array(known)).mean())
+    assert adapted.after.target == pytest.approx((adapted.predict(DATA.target) == labels.numpy()).mean())
     assert REFERENCE.after.target is None
 
 
@@ -149,6 +148,84 @@ def test_the_scores_are_those_of_the_held_out_rows_and_the_target():
     assert none.after.source is None
     assert none.after.held_out == 0
     assert not same(none.network, adapted.network)  # of more rows
+
+
+@pytest.mark.parametrize("options", [{"batch_statistics": "per_domain"}, {"method": "adabn"}])
+def test_held_out_rows_are_scored_by_the_statistics_of_the_source(options):
+    """The target lies far away: by its statistics all source rows would be of one class."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 2
+    x = torch.randn(120, 6, generator=rng) + 4 * labels[:, None]
+
+    def make(shape, outputs):
+        return nn.Sequential(nn.Linear(*shape, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, outputs))
+
+    given = {**QUICK, "method": "deepcoral", "steps": 60, "optimizer": lb.Optimizer(name="adam", lr=0.01), **options}
+    adapted = lb.adapt(make, x, labels, x + 40, **given)  # a warning would be an error here
+    assert adapted.negative_transfer == []
+    assert adapted.after.source == adapted.before.source == 1.0
+    by_target = (adapted.result.predict(x) == labels).float().mean()
+    assert by_target < 0.6
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        (None, {"ys": DATA.inputs[:, 0], "task": "regression", "method": "mcc"}, "MCC needs class logits"),
+        (nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3)), {"method": "adabn"}, "AdaBN works on BatchNorm layers"),
+        (None, {"method": lb.CDAN(features=9, classes=3)}, "9"),
+    ],
+)
+def test_what_refuses_does_so_before_source_only_is_trained(model, options, sentence, monkeypatch):
+    trained = []
+
+    def fit(network, method, *args, **kwargs):
+        trained.append(type(method).__name__)
+        return lb.fit(network, method, *args, **kwargs)
+
+    monkeypatch.setattr("landbridge.adapted.fit", fit)
+    with pytest.raises((ValueError, RuntimeError), match=sentence):
+        adapt(model, **options)
+    assert "SourceOnly" not in trained
+
+
+def test_a_class_and_a_function_as_the_method():
+    assert same(adapt(method=lb.DANN).network, REFERENCE.network)
+    by_name, by_function = adapt(method="adabn"), adapt(method=lambda sizes: lb.AdaBN())
+    assert same(by_name.network, by_function.network)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = {"seed": np.int64(0), "steps": np.int32(6), "batch_size": np.int64(16), "holdout": np.float32(0.1)}
+    assert same(adapt(**given).network, REFERENCE.network)
+    assert adapt(method="mcc", weight=np.float32(0.5)).result.method.weight == 0.5
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_statistics": "per_domain", "method": "adabn"}, {"task": "regression"}])
+def test_a_saved_result_of_the_network_made_here_loads_alone(options, tmp_path):
+    images = torch.randint(0, 256, (30, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for Xs, Xt in ((DATA.inputs, DATA.target), (images, images)):
+        adapted = adapt(None, Xs, torch.arange(len(Xs)) % 3, Xt, **options)
+        adapted.result.save(tmp_path / "made.safetensors")
+        loaded = lb.load(tmp_path / "made.safetensors")
+        for source in (True, False):
+            assert torch.equal(loaded.forward(Xt, source=source)[1], adapted.result.forward(Xt, source=source)[1])
+
+
+def test_digits_far_from_zero_are_kept(tmp_path):
+    """A date in seconds: in float32 it varies by nothing but rounding."""
+    base = {"steps": 150, "batch_size": 32, "method": "deepcoral"}
+    near, labels = DATA.inputs.double().numpy(), DATA.labels
+    adapted = adapt(None, near + 1e9, labels, DATA.target.double().numpy() + 1e9, **base)
+    assert (adapted.predict(near + 1e9) == labels.numpy()).mean() > 0.9
+    agree = adapted.predict(near + 1e9) == adapt(None, near, labels, DATA.target, **base).predict(near)
+    assert agree.mean() > 0.95
+    adapted.result.save(tmp_path / "made.safetensors")
+    loaded = lb.load(tmp_path / "made.safetensors")
+    assert torch.equal(loaded.forward(near + 1e9)[1], adapted.result.forward(near + 1e9)[1])
+    values = 3 * near[:, 0]
+    fitted = adapt(None, near + 1e9, values, near + 1e9, **{**base, "task": "regression", "steps": 300})
+    assert np.corrcoef(fitted.predict(near + 1e9), values)[0, 1] > 0.9
 
 
 def test_held_out_rows_are_not_trained_on():
@@ -234,11 +311,23 @@ def test_the_summary():
         ({"holdout": 1.0}, ValueError, r"holdout as a share in \[0, 1\); got 1.0"),
         ({"evaluate": np.zeros(3)}, ValueError, "one label for each of the 45 rows of evaluate"),
         ({"evaluate": (DATA.target[:, :2], DATA.labels[:45])}, ValueError, "rows in evaluate= like those of Xt"),
+        ({"evaluate": np.full(45, "dog")}, ValueError,
+         r"no class of the source in evaluate=: \['dog'\], of kind str, where the source has \[0, 1, 2\], of kind int"),
+        ({"evaluate": [None] * 45}, ValueError, "of kind NoneType"),
+        ({"ys": WORDS, "evaluate": np.zeros(45, dtype=int)}, ValueError, r"\[0\], of kind int, where .* of kind str"),
+        ({"evaluate": np.eye(3)[np.arange(45) % 3]}, ValueError, r"one class a row in evaluate=.*\(45, 3\).*argmax"),
+        ({"ys": DATA.inputs[:, 0], "task": "regression", "method": "ddc", "evaluate": np.full(45, "x")}, TypeError,
+         "numbers in evaluate= for task='regression'"),
+        ({"ys": DATA.inputs[:, 0], "task": "regression", "method": "ddc", "evaluate": np.zeros((45, 2))}, ValueError,
+         r"as many values a row in evaluate= as in ys, which has 1; got \(45, 2\)"),
+        ({"batch_size": 0}, ValueError, "adapt needs batch_size as a whole number >= 1; got 0"),
+        ({"steps": "a"}, TypeError, "adapt needs steps as a whole number >= 1; got 'a'"),
+        ({"seed": 0.5}, TypeError, "adapt needs seed as a whole number; got 0.5"),
         ({"learning_rate": 1}, TypeError, "adapt: unknown argument 'learning_rate'"),
         ({"Xs": torch.full((60, 6), float("nan"))}, ValueError, "NaN or inf in Xs: 60 of 60 rows"),
         ({"Xs": torch.zeros(60, 5, 6), "Xt": torch.zeros(45, 5, 6)}, ValueError, "or pass a network"),
     ],
-)
+)  # fmt: skip
 def test_errors_are_sentences(options, error, sentence):
     with pytest.raises(error, match=sentence):
         adapt(**options)

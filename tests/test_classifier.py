@@ -86,6 +86,33 @@ def test_without_a_target_it_is_source_only_with_a_warning():
     assert same(alone.network_, classifier(method="source-only").fit(X, Y, DOMAIN).network_)
 
 
+def test_numbers_of_numpy_and_a_search_over_arrays_of_them():
+    other = classifier(seed=np.int64(0), steps=np.int32(8), batch_size=np.array([36, 30])).fit(X, Y, DOMAIN)
+    assert same(other.network_, classifier(batch_size=(36, 30)).fit(X, Y, DOMAIN).network_)
+    settings = {"batch_size": np.array([8, 12]), "weight": np.array([0.5], dtype=np.float32), "steps": np.array([2])}
+    search = GridSearchCV(
+        classifier(), settings, scoring=lb.label_free_scorer(), cv=2, error_score="raise", refit=False
+    ).fit(X, Y, sample_domain=DOMAIN)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_digits_far_from_zero_are_kept():
+    far = classifier(steps=150).fit(X + 1e9, Y, DOMAIN)
+    near = classifier(steps=150).fit(X, Y, DOMAIN)
+    np.testing.assert_allclose(far.predict_proba(X + 1e9), near.predict_proba(X), atol=0.02)
+
+
+def test_a_saved_result_loads_alone(tmp_path):
+    for fitted, rows in ((REFERENCE, X), (classifier().fit(X + 1e9, Y, DOMAIN), X + 1e9)):
+        fitted.result_.save(tmp_path / "made.safetensors")
+        loaded = lb.load(tmp_path / "made.safetensors")
+        assert torch.equal(loaded.forward(rows)[1], fitted.result_.forward(rows)[1])
+
+
+def test_rows_of_the_other_byte_order():
+    assert same(classifier().fit(X.astype(">f8"), Y.astype(">i8"), DOMAIN).network_, REFERENCE.network_)
+
+
 def test_words_as_labels():
     words = np.array(["cat", "dog", "eel", ""])[Y]
     other = classifier().fit(X, words, DOMAIN)
@@ -170,6 +197,8 @@ def test_it_adapts():
         (lambda: classifier().fit(X, np.linspace(0, 1, 66), DOMAIN), ValueError, "Unknown label type"),
         (lambda: classifier().fit(X), ValueError, "requires y to be passed"),
         (lambda: classifier(method="dan n").fit(X, Y), ValueError, "Classifier: unknown method 'dan n'"),
+        (lambda: classifier(batch_size=0).fit(X, Y), ValueError, "Classifier needs batch_size as a whole number >= 1"),
+        (lambda: classifier(batch_size=8.0).fit(X, Y), TypeError, r"Classifier needs batch_size .* got 8.0 \(float\)"),
         (lambda: classifier(batch_size=50).fit(X, Y), ValueError, "batch size <= samples in the (source|target)"),
         (lambda: classifier(network=nn.Linear(4, 2)).fit(X, Y), ValueError, "a head of 3 outputs for these labels"),
         (lambda: REFERENCE.predict(X[:, :2]), ValueError, "X has 2 features, but DomainAdaptationClassifier is expect"),

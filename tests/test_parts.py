@@ -9,13 +9,33 @@ from torch import nn
 from toy import same
 
 import landbridge as lb
-from landbridge.parts import Units, batch_sizes, check_options, head_size, make_method, make_network, steps_for
+from landbridge.parts import (
+    Units,
+    batch_sizes,
+    check_options,
+    head_size,
+    make_method,
+    make_network,
+    make_parts,
+    steps_for,
+)
 
 X = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
 
 
 def module():
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+class Gated(nn.Module):
+    """A gate of the classes' size that is registered last; unused, it changes nothing."""
+
+    def __init__(self, unused):
+        super().__init__()
+        self.fc, self.gate, self.unused = nn.Linear(6, 3), nn.Linear(6, 3), unused
+
+    def forward(self, x):
+        return self.fc(x) if self.unused else self.fc(x) * self.gate(x).sigmoid()
 
 
 def test_a_module_is_copied_and_its_last_linear_layer_is_the_head():
@@ -64,7 +84,14 @@ def test_modes_and_statistics_of_the_model_are_left_alone():
         (nn.Flatten(), None, ValueError, "found no linear layer in Flatten"),
         (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 7)), None, ValueError, r"a head of 3 outputs.*gives 7"),
         (nn.Sequential(nn.Linear(6, 4), nn.Unflatten(1, (4, 1)), nn.Conv1d(4, 3, 1), nn.Flatten()), None, ValueError,
-         "last linear layer, with 4 outputs, for the head, but the model gives 3"),
+         r"cannot tell which layer of Sequential is its head: .*head='...'; linear layers .*: '0'\."),
+        (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1)), None, ValueError,
+         r"Take a softmax at the end away.*the last one first: '2', '0'\."),
+        (nn.Sequential(nn.Linear(6, 3), nn.ReLU(inplace=True)), None, ValueError, "cannot tell which layer"),
+        (nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3), nn.Tanh()), "0", ValueError,
+         "a head of 4 outputs, but the model gives 3 numbers a sample"),
+        (Gated(unused=False), None, ValueError, r"the last one first: 'gate', 'fc'"),
+        (torch.compile(module(), backend="eager"), None, TypeError, "Wrap first, then compile"),
         (nn.Sequential(nn.Linear(5, 3)), None, ValueError, r"cannot take inputs of shape \(12, 6\)"),
         (module(), "nope", ValueError, "unknown layer 'nope'"),
     ],
@@ -75,10 +102,31 @@ def test_models_that_do_not_fit(model, head, error, sentence):
 
 
 def test_head_size():
-    assert head_size(module(), None) == 3
-    assert head_size(module(), "0") == 8
-    assert head_size(lb.Network(nn.Identity(), nn.Linear(6, 4)), None) == 4
-    assert [head_size(m, None) for m in (None, nn.Flatten(), lambda s, o: None)] == [None] * 3
+    assert head_size("adapt", module(), None, X) == 3
+    assert head_size("adapt", module(), "0", X) == 8
+    assert head_size("adapt", lb.Network(nn.Identity(), nn.Linear(6, 4)), None, X) == 4
+    assert head_size("adapt", nn.Linear(6, 2), None, X) == 2
+    assert head_size("adapt", Gated(unused=True), None, X) == 3
+    assert [head_size("adapt", m, None, X) for m in (None, lambda s, o: None)] == [None] * 2
+
+
+def test_a_head_is_found_wherever_it_is_registered():
+    given = Gated(unused=True)
+    network = make_network("adapt", given, X, 3)
+    assert network.head_name == "fc"
+    torch.testing.assert_close(network(X)[1], given(X))
+    assert not given.fc._forward_hooks
+    assert not network.module.fc._forward_hooks
+    flat = nn.Sequential(nn.Linear(6, 1), nn.Flatten(0))  # (n, 1) made (n,) is the same output
+    assert make_network("adapt", flat, X, 1).head_name == "0"
+
+
+def test_equal_numbers_are_not_the_same_output():
+    """What a ReLU makes of positive numbers equals them, on these rows."""
+    model = nn.Sequential(nn.Linear(6, 3), nn.ReLU())
+    nn.init.constant_(model[0].bias, 100.0)
+    with pytest.raises(ValueError, match="cannot tell which layer"):
+        make_network("adapt", model, X, 3)
 
 
 def test_a_method_by_name_gets_a_discriminator_of_the_features_size():
@@ -105,12 +153,30 @@ def test_a_method_given_is_copied_and_a_function_is_told_the_sizes():
     assert isinstance(make_method("adapt", lambda sizes: lb.CDAN(**sizes._asdict()), network, X, outputs=3), lb.CDAN)
 
 
+def test_a_class_is_what_its_name_is():
+    network = make_network("adapt", None, X, 3)
+    for name in ("dann", "mcd", "deepcoral"):
+        made = [make_method("adapt", m, network, X, outputs=3) for m in (name, lb.METHODS[name])]
+        assert type(made[0]) is type(made[1])
+        assert same(*made)
+    assert make_method("adapt", lb.MCC, network, X, weight=np.float32(0.5)).weight == 0.5
+
+
+@pytest.mark.parametrize("method", ["adabn", lb.AdaBN, lb.AdaBN(), lambda sizes: lb.AdaBN()])
+def test_a_network_made_here_has_the_batchnorm_that_the_method_needs(method):
+    network, made = make_parts("adapt", None, method, X, 3, classes=3)
+    assert isinstance(made, lb.AdaBN)
+    assert same(network, make_network("adapt", None, X, 3, batchnorm=True))
+    assert same(make_parts("adapt", None, "dann", X, 3, classes=3)[0], make_network("adapt", None, X, 3))
+
+
 @pytest.mark.parametrize(
     ("method", "weight", "error", "sentence"),
     [
         ("dan n", None, ValueError, "adapt: unknown method 'dan n'; did you mean 'dann'"),
         (lb.MCC(), 0.5, ValueError, "weight=0.5 beside a MCC that has its own"),
         ("adabn", 0.5, ValueError, "AdaBN: unknown setting 'weight'"),
+        (lambda sizes: lb.MCC(), 0.5, ValueError, "weight=0.5 beside a function"),
         (3, None, TypeError, "method as a name, a Method or a function; got int"),
         (lambda sizes: 3, None, TypeError, "makes a Method; it made a int"),
     ],
@@ -121,13 +187,39 @@ def test_methods_that_do_not_fit(method, weight, error, sentence):
 
 
 def test_batches_and_steps():
-    assert batch_sizes(None, 1000, 40) == (64, 40)
-    assert batch_sizes(32, 10, 10) == (32, 32)  # fit says what is wrong with it
-    assert batch_sizes((3, 4), 10, 10) == (3, 4)
-    assert steps_for(None, 10, 10) == 300
-    assert steps_for(None, 1000, 64) == 469  # 30 * 1000 / 64
-    assert steps_for(None, 10**6, 64) == 2000
-    assert steps_for(7, 10**6, 64) == 7
+    assert batch_sizes("adapt", None, 1000, 40) == (64, 40)
+    assert batch_sizes("adapt", 32, 10, 10) == (32, 32)  # fit says what is wrong with it
+    assert batch_sizes("adapt", (3, 4), 10, 10) == (3, 4)
+    assert steps_for("adapt", None, 10, 10) == 300
+    assert steps_for("adapt", None, 1000, 64) == 469  # 30 * 1000 / 64
+    assert steps_for("adapt", None, 10**6, 64) == 2000
+    assert steps_for("adapt", 7, 10**6, 64) == 7
+
+
+def test_numbers_of_numpy_are_numbers():
+    sizes = batch_sizes("adapt", np.int64(8), 10, 10)
+    assert sizes == (8, 8) == batch_sizes("adapt", np.array([8, 8]), 9, 9)
+    assert {type(n) for n in (*sizes, *batch_sizes("adapt", [np.int32(3), 4], 9, 9))} == {int}
+    assert type(steps_for("adapt", np.int64(7), 10, 10)) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "sentence"),
+    [
+        (0, ValueError, "adapt needs batch_size as a whole number >= 1; got 0"),
+        ((8, 0), ValueError, "batch_size as a whole number >= 1; got 0"),
+        ((8, 8, 8), ValueError, r"or a pair \(source, target\); got \(8, 8, 8\)"),
+        ("a", TypeError, r"a whole number >= 1; got 'a' \(str\)"),
+        (8.0, TypeError, r"a whole number >= 1; got 8.0 \(float\)"),
+        (True, TypeError, r"got True \(bool\)"),
+    ],
+)
+def test_batch_sizes_that_are_none(value, error, sentence):
+    with pytest.raises(error, match=sentence):
+        batch_sizes("adapt", value, 10, 10)
+    if not isinstance(value, tuple):
+        with pytest.raises(error, match=sentence.replace("batch_size", "steps")):
+            steps_for("adapt", value, 10, 10)
 
 
 def test_units_come_back():

@@ -1,9 +1,10 @@
-"""Two-sample tests against the number of rows: python benchmarks/speed/scale.py
+"""Two-sample tests and distances against the number of rows: python benchmarks/speed/scale.py
 
 1. The exact kernel test (all pairs, in blocks, 200 permutations) at n = m = 1000 to 20,000 rows of 512 features: time,
    and its exponent in n.
 2. The same for the number of permutations at n = m = 5000: the kernel is computed once, whatever their number.
 3. Every test at n = m = 100,000 as `auto` runs it: time and the memory of the whole process at its peak.
+4. The seven distances there, with their intervals, on as many rows as each draws by itself (see the note).
 
 Each figure comes from a process of its own, whose peak memory includes Python, torch and the samples. One thread,
 unless told otherwise.
@@ -35,13 +36,22 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "classifier test, random features": ("classifier_test", {"classifier": "random-features"}),
     "feature shift": ("feature_shift", {}),
 }
+DISTANCES: dict[str, tuple[str, dict[str, Any]]] = {
+    "proxy A-distance": ("proxy_a_distance", {}),
+    "MMD": ("kernel_distance", {}),
+    "energy distance": ("energy_distance", {}),
+    "CORAL": ("covariance_distance", {}),
+    "sliced Wasserstein": ("sliced_wasserstein", {}),
+    "Sinkhorn divergence": ("sinkhorn_divergence", {}),
+    "Frechet distance": ("frechet_distance", {}),
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time and memory of the two-sample tests against the rows.")
+    parser = argparse.ArgumentParser(description="Time and memory of tests and distances against the rows.")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--most", type=int, default=SIZES[-1], help="rows of each domain for the exact test")
-    parser.add_argument("--large", type=int, default=LARGE, help="rows of each domain for all tests; 0 leaves them out")
+    parser.add_argument("--large", type=int, default=LARGE, help="rows of each domain for all; 0 leaves it out")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a case as JSON, measured in this process
     arguments = parser.parse_args()
     if arguments.one:
@@ -62,6 +72,9 @@ def main() -> None:
         for case in CASES:
             if case != "kernel test, exact":
                 _row(f"{case:<32}", case, arguments.large, arguments.threads)
+        print(f"\ndistances at n = m = {arguments.large}, {FEATURES} features")
+        for case in DISTANCES:
+            _row(f"{case:<32}", case, arguments.large, arguments.threads)
 
 
 def _row(title: str, case: str, n: int, threads: int, **settings: Any) -> float:
@@ -81,7 +94,7 @@ def _measure(case: str, n: int, threads: int, settings: dict[str, Any]) -> dict[
     from landbridge import diagnostics
 
     torch.set_num_threads(threads)
-    function, fixed = CASES[case]
+    function, fixed = (CASES | DISTANCES)[case]
     draw = torch.Generator().manual_seed(0)
     source, target = (torch.randn(n, FEATURES, generator=draw) for _ in range(2))
     target[:, 0] += 0.1
@@ -91,7 +104,8 @@ def _measure(case: str, n: int, threads: int, settings: dict[str, Any]) -> dict[
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # kilobytes
     note = getattr(result, "note", "")
-    return {"seconds": seconds, "gib": peak, "note": f"p = {result.p_value:.3f}" + (f"; {note}" if note else "")}
+    found = str(result).split(" (")[0] if case in DISTANCES else f"p = {result.p_value:.3f}"
+    return {"seconds": seconds, "gib": peak, "note": found + (f"; {note}" if note else "")}
 
 
 def _exponent(sizes: list[int], seconds: list[float]) -> float:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from toy import same
+from toy import data, same, train
+from toy import network as toy_network
 
-from landbridge.shared.batchnorm import DomainBatchNorm, DomainSplit, estimate_target_statistics, split_batchnorm
+from landbridge.shared.adabn import AdaBN
+from landbridge.shared.batchnorm import (
+    DomainBatchNorm,
+    DomainSplit,
+    estimate_target_statistics,
+    join_batchnorm,
+    split_batchnorm,
+)
+from landbridge.shared.method import Method
+from landbridge.shared.network import wrap
+from landbridge.shared.source_only import SourceOnly
 
 Layer = type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]
 N_S, N_T, CHANNELS = 6, 4, 3
@@ -263,3 +276,112 @@ def test_hooks_go_on_and_can_be_taken_off() -> None:
     after.remove()
     network(torch.randn(4, 3))
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("layer", "rest"), SHAPES)
+def test_joined_it_is_the_layer_it_was_with_the_targets_statistics(layer: Layer, rest: tuple[int, ...]) -> None:
+    start = plain(layer)
+    module = nn.Sequential(start, nn.Sequential(start))  # in two places
+    told, _ = split_batchnorm(module)
+    with told.of(n_source=N_S):
+        module(batch(rest))
+    expected, source = module.eval()(batch(rest, 3)), module[0].source_running_mean
+    module.load_state_dict(module.state_dict())
+    assert join_batchnorm(module) == 2
+    assert module[0] is module[1][0] is start
+    assert torch.equal(start.running_mean, module[0].running_mean)
+    assert not torch.equal(start.running_mean, source)
+    assert not start.training
+    assert join_batchnorm(module) == 0
+    single = nn.Sequential(plain(layer))
+    told, _ = split_batchnorm(single)
+    with told.of(n_source=N_S):
+        single(batch(rest))
+    expected = single.eval()(batch(rest, 3))
+    assert join_batchnorm(single) == 1
+    assert torch.equal(single(batch(rest, 3)), expected)
+    fresh = nn.Sequential(layer(CHANNELS))
+    fresh.load_state_dict(single.state_dict())
+    assert torch.equal(fresh.eval()(batch(rest, 3)), expected)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module)), nn.Module.double])
+def test_joined_after_a_copy_a_pickle_or_a_move(way: Callable[[nn.Module], nn.Module]) -> None:
+    both, told = split(plain())
+    module = way(both)
+    dtype = next(module.parameters()).dtype
+    told = module[0].split
+    with told.of(n_source=N_S):
+        module(batch().to(dtype))
+    x = batch(seed=4).to(dtype)
+    expected, weight = module.eval()(x), module[0].weight
+    join_batchnorm(module)
+    assert type(module[0]) is nn.BatchNorm1d
+    assert module[0].weight is weight
+    assert torch.equal(module(x), expected)
+
+
+def test_joined_hooks_and_what_the_layer_does_besides_go_on() -> None:
+    network, seen = nn.Sequential(nn.Linear(3, 4), NormAct(4)), []
+    before = network[1].register_forward_pre_hook(lambda layer, inputs: seen.append("before"))
+    split_batchnorm(network)
+    after = network[1].register_forward_hook(lambda layer, inputs, output: seen.append("after"))
+    x = torch.randn(6, 3)
+    expected = network.eval()(x)
+    join_batchnorm(network)
+    assert type(network[1]) is NormAct
+    assert torch.equal(network(x), expected)
+    assert seen == ["before", "after"] * 2
+    before.remove()
+    after.remove()
+    network(x)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("method", [AdaBN, lambda: SourceOnly(see_target=True)])
+@pytest.mark.parametrize("block", [True, False])
+def test_an_unwrapped_module_predicts_for_the_target_and_has_its_own_state(
+    method: Callable[[], Method], block: bool
+) -> None:
+    def made() -> nn.Module:
+        model = toy_network()
+        return nn.Sequential(*model.extractor, model.head)
+
+    module = made()
+    names, layer, x = list(module.state_dict()), module[1], data().target
+    wrapped = wrap(module, head="5")
+    result = train(method(), wrapped, batch_statistics="per_domain")
+    expected = result.forward(x)
+    wrapped(x)  # a call takes nothing off
+    assert "1.source_running_mean" in module.state_dict()
+    if block:
+        with wrapped:
+            pass
+    else:
+        assert wrapped.unwrap() is module
+    assert list(module.state_dict()) == names
+    assert module[1] is layer
+    with torch.no_grad():
+        assert torch.equal(module(x), expected[1])
+    assert all(torch.equal(a, b) for a, b in zip(result.forward(x), expected, strict=True))
+    again = train(method(), wrap(again_module := made(), head="5"), batch_statistics="per_domain")
+    again.network.unwrap()
+    train(method(), again.network, batch_statistics="per_domain")
+    again.network(x)  # unwrapped, it takes its hook off after each call, and leaves the layers
+    assert isinstance(again_module[1], DomainBatchNorm)
+    fresh = made().eval()
+    fresh.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        assert torch.equal(fresh(x), expected[1])
+
+
+@pytest.mark.parametrize(("n_source", "side"), [(1, "source"), (N_S + N_T - 1, "target")])
+def test_one_row_of_a_domain_has_no_variance(n_source: int, side: str) -> None:
+    both, told = split(plain())
+    with told.of(n_source=n_source), pytest.raises(ValueError, match=rf"at least 2 rows of each {side} batch.*got 1"):
+        both(batch())
+    pixels, told = split(plain(nn.BatchNorm2d))
+    with told.of(n_source=n_source):
+        assert pixels(batch((2, 3))).isfinite().all()
+    with told.of(n_source=n_source):
+        assert both.eval()(batch()).isfinite().all()

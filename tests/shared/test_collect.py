@@ -112,6 +112,28 @@ def test_images_stay_uint8_and_whole_numbers_whole():
     assert collect("adapt", "Xt", np.arange(6).reshape(3, 2)).inputs.dtype == np.int64
 
 
+@pytest.mark.parametrize("labels", [Y.numpy().astype(">i8"), Y.bfloat16()])
+@pytest.mark.parametrize(
+    "data",
+    [
+        X.bfloat16(),
+        X.numpy().astype(">f4"),
+        X.numpy().astype(">i2"),
+        TensorDataset(X.bfloat16()),
+        [row.numpy().astype(">f8") for row in X],
+        Rows(X.numpy().astype(">f8"), np.arange(11)),
+        Rows(X.bfloat16(), np.arange(11)),
+        DataLoader(TensorDataset(X.bfloat16()), batch_size=4),
+    ],
+)
+def test_what_numpy_or_torch_cannot_hold_is_converted(data, labels):
+    got = collect("adapt", "Xs", data, labels, labelled=True)
+    np.testing.assert_array_equal(np.asarray(got.inputs), X.numpy())
+    torch.as_tensor(np.asarray(got.inputs))
+    np.testing.assert_array_equal(got.labels, Y.numpy())
+    assert torch.as_tensor(got.labels).dtype in (torch.int64, torch.float32)
+
+
 def test_a_memory_map_is_not_copied(tmp_path):
     np.save(tmp_path / "x.npy", X.numpy())
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")

@@ -11,12 +11,14 @@ from torch import Tensor
 from toy import SIZES, create, data, same, train
 
 from landbridge.coral.deep_coral import DeepCORAL
+from landbridge.dann.cdan import CDAN
 from landbridge.dann.dann import DANN
 from landbridge.dann.mcd import MCD
 from landbridge.mmd.dan import DAN, DDC
 from landbridge.shared.combine import Combine
 from landbridge.shared.method import Method, Source, Target, Update
 from landbridge.shared.network import Network
+from landbridge.shared.pairwise import Pairwise
 from landbridge.shared.source_only import SourceOnly
 
 
@@ -152,3 +154,22 @@ def test_what_cannot_be_combined() -> None:
         Combine(mcd=create(MCD), ddc=DDC(), own=Own())
     with pytest.raises(ValueError, match=r"one refresh_every for all parts; got \['2', '3'\]"):
         Combine(a=Watched(refresh_every=2), b=Watched(refresh_every=3))
+
+
+def test_the_parts_own_checks_are_made() -> None:
+    source, target = batch()
+    twisted = source._replace(domain=torch.tensor([0, 1, 0, 1]))
+    pairwise = Combine(ddc=DDC(), each=Pairwise(sources=2, method=DDC()))
+    with pytest.raises(ValueError, match="Pairwise needs source rows in 2 equal blocks, in the order of the sources"):
+        pairwise(twisted, target)
+    assert pairwise(source._replace(domain=torch.tensor([0, 0, 1, 1])), target).isfinite()
+    for method in (
+        Combine(ddc=DDC(), cdan=CDAN(features=9, classes=3, hidden=[4])),
+        Combine(outer=Combine(cdan=CDAN(features=9, classes=3, hidden=[4]))),
+    ):
+        with pytest.raises(ValueError, match="CDAN was made for features=9 and classes=3"):
+            method(source, target)
+    several = Combine(mcd=create(MCD), cdan=CDAN(features=9, classes=3, hidden=[4]))
+    for update in several.updates():
+        with pytest.raises(ValueError, match="CDAN was made for features=9"):
+            several.losses(source, target, torch.tensor(1.0), update)

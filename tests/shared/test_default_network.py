@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import nn
 from toy import same
 
 from landbridge.shared.batches import Rows
-from landbridge.shared.default_network import BLOCK, Standardise, default_network
+from landbridge.shared.default_network import BLOCK, Standardise, default_network, from_spec
 
 
 def made(*shape, scale=3.0, offset=10.0):
@@ -38,6 +41,52 @@ def test_a_far_away_mean_costs_no_digits_and_a_constant_feature_does_no_harm():
     torch.testing.assert_close(layer.std[0].double(), x[:, 0].std(correction=0), rtol=1e-6, atol=0)
     assert layer.std[1:].tolist() == [1.0, 1.0]
     assert layer(x)[:, 1:].abs().max() < 1e-6
+
+
+def test_a_far_away_mean_is_subtracted_in_float64_where_float32_has_no_digits_for_it():
+    x = made(50, 2, scale=1.0, offset=0.0).double()
+    x[:, 0] += 1e9
+    layer = Standardise.of(x)
+    assert layer.wide
+    assert layer(x).dtype == torch.float32
+    exact = (x - x.mean(0)) / x.std(0, correction=0)
+    torch.testing.assert_close(layer(x).double(), exact, rtol=1e-6, atol=1e-6)
+    whole = x.round().long()  # whole numbers lose digits in float32 too
+    exact = (whole - whole.double().mean(0)) / whole.double().std(0, correction=0)
+    torch.testing.assert_close(Standardise.of(whole)(whole).double(), exact, rtol=1e-6, atol=1e-6)
+    network = default_network(x, 2)
+    assert network.wide
+    assert network.input_dtype is None
+    assert copy.deepcopy(network).input_dtype is None
+
+
+def test_digits_that_float32_has_are_left_to_it():
+    """Rows in float32 whose rounding shows are constant, and a near mean stays in float32."""
+    for offset in (0.0, 10.0, 1e3):
+        x = made(50, 2, scale=1.0, offset=offset)
+        network = default_network(x.double(), 2)
+        assert not network.wide
+        assert network.input_dtype == torch.float32
+        assert network.extractor[0].mean.dtype == torch.float32
+    constant = torch.full((50, 1), 0.1) + 1e-8 * torch.rand(50, 1, generator=torch.Generator().manual_seed(0))
+    assert Standardise.of(constant).std.tolist() == [1.0]
+    for n in (7, BLOCK + 3, 10 * BLOCK):
+        assert Standardise.of(torch.full((n, 1), 0.1, dtype=torch.float64)).std.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (7, 3, 9, 20), (7, 1, 28, 28)])
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_its_spec_makes_it_again(shape, batchnorm, keeps_random_state):
+    for offset in (0.0, 1e9):
+        x = made(*shape, offset=0.0).double() + offset
+        network = default_network(x, 5, batchnorm=batchnorm, seed=3)
+        spec = json.loads(json.dumps(network.spec))
+        again = from_spec(spec)
+        again.load_state_dict(network.state_dict())
+        assert same(again, network)
+        assert again.wide == network.wide == (offset > 0)
+        assert again.spec == network.spec
+        assert torch.equal(again.eval()(x)[1], network.eval()(x)[1])
 
 
 def test_a_feature_of_a_table_stays_within_its_limit_and_in_its_order():

@@ -48,6 +48,12 @@ def mask(*args, **kwargs):
         ([0.0, 1.0, -1.0, 2.0], True, [True, True, False, True]),
         ([0, 1, -1, 2], False, [True] * 4),
         (["a", "b", "-1", "c"], True, [True] * 4),
+        (["a", "b", "", "c"], True, [True, True, False, True]),
+        (["a", "b", "", "c"], None, [True, True, False, True]),
+        (["a", "", "", "a"], True, [True] * 4),  # two labels, not a target
+        (["a", "b", "", "c"], False, [True] * 4),
+        (np.array(["a", "b", "", "b"], dtype=object), True, [True, True, False, True]),
+        (np.array(["a", "b", "", -1], dtype=object), True, [True, True, True, False]),
         (np.array(["a", "b", -1, "b"], dtype=object), None, [True, True, False, True]),
         (np.array([0, 1, 255, 2], dtype=np.uint8), True, [True] * 4),
         (None, True, [True] * 4),
@@ -193,3 +199,13 @@ def test_errors_are_sentences():
         Shift().fit(X, y, domain).transform(X, [1, -1])
     with pytest.raises(NotImplementedError, match=r"write _adapt\(\)"):
         AdaptingTransformer().fit(X, y, domain)
+
+
+@pytest.mark.parametrize("words", [["a", "b"], np.array(["a", "b"], dtype=object), [3, 4]])
+def test_what_pack_writes_marks_the_target_by_itself(words):
+    _, y, domain = lb.pack(np.zeros((2, 1)), words, np.zeros((3, 1)))
+    assert mask(5, y, classifier=True) == mask(5, y) == (domain > 0).tolist()
+    if hasattr(np.dtypes, "StringDType") and isinstance(y[0], str):
+        _, y, domain = lb.pack(np.zeros((2, 1)), np.array(["a", "b"], dtype=np.dtypes.StringDType()), np.zeros((3, 1)))
+        assert y.tolist() == ["a", "b", "", "", ""]
+        assert mask(5, y) == (domain > 0).tolist()

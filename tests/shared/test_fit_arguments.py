@@ -185,3 +185,116 @@ def test_a_method_that_wants_a_strong_copy_is_refused_before_training() -> None:
 
     with pytest.raises(ValueError, match=r"Consistent needs a strongly augmented copy .* fit makes none"):
         fit(method=Consistent())
+
+
+class Sees(lb.SourceOnly):
+    """Both domains go through the network, as one batch."""
+
+    def __init__(self) -> None:
+        super().__init__(see_target=True)
+
+
+def test_domains_of_other_shapes_are_refused_before_training() -> None:
+    model = network()
+    before = [value.clone() for value in model.state_dict().values()]
+    with pytest.raises(ValueError, match=r"inputs of one shape; got \(samples, 5\) for the source and \(samples, 3\)"):
+        fit(model, target=X[:, :3], method=Sees())
+    assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
+    images = torch.zeros(40, 3, 8, 8)
+    by_crops = {"augment": lambda x: x[:, :, :4, :4], "evaluation": CentreCrop(4), "method": Sees()}
+    assert fit(small(), (images, Y), images[:, :, :7, :7], **by_crops)
+    assert fit(target=X[:, :3])  # source-only never forwards it
+
+
+def headed(*layers: nn.Module) -> lb.Network:
+    """A head that does not say how many outputs it has."""
+    torch.manual_seed(0)
+    norm = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Dropout(0.5))
+    return lb.Network(norm, nn.Sequential(nn.ReLU(), *layers))
+
+
+class Noisy(nn.Module):
+    """Draws in evaluation too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.randn_like(x)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (Y + 1, "class numbers from 0 to 1, as many as the head has logits; got source labels from 1 to 2"),
+        (Y - 1, "got source labels from -1 to 0"),
+        (torch.where(Y == 0, -100, Y), "class numbers from 0 to 1.*from -100 to 1"),
+    ],
+)
+def test_labels_beyond_a_head_that_does_not_say_its_width(labels: torch.Tensor, sentence: str) -> None:
+    model = headed(nn.Linear(6, 4), nn.Linear(4, 2), Noisy())
+    state, numbers = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    model.extractor[2].eval()
+    with pytest.raises(ValueError, match=sentence):
+        fit(model, (X, labels))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert [m.training for m in model.extractor] == [True, True, False]
+
+
+def test_a_head_of_one_that_does_not_say_so_is_no_classifier() -> None:
+    with pytest.raises(ValueError, match="one logit a class; got a head of 1"):
+        fit(headed(nn.Linear(6, 1)))
+
+
+def test_where_the_width_cannot_be_told_negative_labels_are_refused_all_the_same() -> None:
+    class Trains(nn.Linear):
+        """Forwards in training alone."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not self.training:
+                raise NotImplementedError
+            return super().forward(x)
+
+    assert len(fit(headed(Trains(6, 2))).history) == 10
+    with pytest.raises(
+        ValueError, match=r"class numbers from 0 as source labels; got labels from -100 to 1\. Leave row"
+    ):
+        fit(headed(Trains(6, 2)), (X, torch.where(Y == 0, -100, Y)))
+    own = {"task_loss": lambda logits, labels: nn.functional.cross_entropy(logits, labels, ignore_index=-100)}
+    assert len(fit(headed(nn.Linear(6, 2)), (X, torch.where(Y == 0, -100, Y)), **own).history) == 10
+
+
+def test_asking_for_the_width_changes_no_weight() -> None:
+    plain, asked = headed(nn.Linear(6, 2)), headed(nn.Linear(6, 2))
+    plain.head.out_features = 2
+    calls: list[bool] = []
+    asked.register_forward_pre_hook(lambda module, inputs: calls.append(module.training))
+    fit(plain), fit(asked)
+    assert calls == [False] + [True] * 10
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), asked.parameters(), strict=True))
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    numpy = {"steps": np.int64(6), "seed": np.int64(3), "accumulate": np.uint8(1), "metrics_every": np.int32(2)}
+    whole = {"steps": 6, "seed": 3, "accumulate": 1, "metrics_every": 2}
+    sizes: list[tuple[object, object]] = [(np.int64(8), 8), ((np.int64(9), 7), (9, 7)), ([np.int16(9), 7], [9, 7])]
+    for i, (given, meant) in enumerate(sizes):
+        path = tmp_path / f"{i}.pt"
+        settings = {**numpy, "checkpoint": path, "checkpoint_every": np.int64(3)}
+        one = fit(batch_size=given, method=lb.DDC(weight=np.float32(0.5)), **settings)
+        other = fit(batch_size=meant, method=lb.DDC(weight=0.5), **whole)
+        assert torch.equal(one.history.values, other.history.values)
+        assert len(one.history) == 6
+        fit(batch_size=meant, method=lb.DDC(weight=0.5), checkpoint=path, **whole)  # the checkpoint is of the same run
+    for wrong in ({"steps": True}, {"steps": np.bool_(True)}, {"steps": np.float64(3)}):
+        with pytest.raises(ValueError, match="fit needs steps as a whole number"):
+            fit(**wrong)
+    for size in (True, np.float64(8), (8, True)):
+        with pytest.raises(TypeError, match="fit needs batch_size as a whole number"):
+            fit(batch_size=size)
+
+
+@pytest.mark.parametrize("statistics", ["joint", "per_domain"])
+def test_one_row_has_no_variance(statistics: str) -> None:
+    method = lb.SourceOnly() if statistics == "joint" else Sees()
+    sentence = "a BatchNorm layer got one row.*at least 2" if statistics == "joint" else "2 rows of each source batch"
+    with pytest.raises(ValueError, match=sentence):
+        fit(batch_size=(1, 8), method=method, batch_statistics=statistics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -263,3 +264,13 @@ def test_a_method_without_terms_says_what_is_missing() -> None:
 
 def test_a_target_has_no_field_for_labels() -> None:
     assert not any("label" in field for field in Target._fields)
+
+
+def test_a_weight_of_numpys_is_kept_as_pythons() -> None:
+    for given, kind in ((np.float64(0.5), float), (np.float32(0.5), float), (np.int64(2), int), (0.5, float), (2, int)):
+        method = Small(features=2, weight=given)
+        assert method.weight == given
+        assert type(method.weight) is kind
+    for wrong in (True, np.bool_(True), "1", torch.tensor(1.0)):
+        with pytest.raises(TypeError, match="Small needs weight as a number; got"):
+            Small(features=2, weight=wrong)

@@ -207,3 +207,32 @@ def test_interleaving_the_domains_permutes_the_output_and_nothing_else():
     fitted = pipeline().fit(X, Y, sample_domain=DOMAIN)
     other = pipeline().fit(X[in_blocks], Y[in_blocks], sample_domain=DOMAIN[in_blocks])
     np.testing.assert_allclose(other.predict_proba(X[in_blocks]), fitted.predict_proba(X)[in_blocks], rtol=1e-10)
+
+
+def test_a_fitted_pipeline_leaves_out_domains_that_no_step_asks_for():
+    fitted = lb.make_pipeline(StandardScaler(), lb.OnSource(LogisticRegression())).fit(X, Y, sample_domain=DOMAIN)
+    for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        method = getattr(fitted, name)
+        np.testing.assert_array_equal(method(X, sample_domain=DOMAIN), method(X))
+    assert fitted.score(X[SOURCE], Y[SOURCE], sample_domain=DOMAIN[SOURCE]) == fitted.score(X[SOURCE], Y[SOURCE])
+    scaled = fitted[:-1]
+    np.testing.assert_array_equal(scaled.transform(X, sample_domain=DOMAIN), scaled.transform(X))
+    np.testing.assert_array_equal(scaled.inverse_transform(X, sample_domain=DOMAIN), scaled.inverse_transform(X))
+
+
+def test_domains_are_not_left_out_where_a_step_asks_or_has_not_said():
+    fitted = pipeline().fit(X, Y, sample_domain=DOMAIN)
+    assert not np.array_equal(fitted.predict_proba(X, sample_domain=DOMAIN), fitted.predict_proba(X))
+    fitted = lb.make_pipeline(StandardScaler(), lb.OnSource(SVC())).fit(X, Y, sample_domain=DOMAIN)
+    fitted.steps[0] = ("foreign", Foreign().fit(X))  # not preset
+    with pytest.raises(ValueError, match=r"sample_domain.* but .*not explicitly set"):
+        fitted.predict(X, sample_domain=DOMAIN)
+    with pytest.raises(TypeError, match="sample_domain"):  # the target's rows would be taken for labelled ones
+        lb.make_pipeline(StandardScaler(), SVC()).fit(X, Y, sample_domain=DOMAIN)
+    assert not sklearn.get_config()["enable_metadata_routing"]
+
+
+def test_an_adapting_classifier_behind_a_plain_step_predicts_with_domains():
+    classifier = lb.DomainAdaptationClassifier(steps=3, batch_size=8)
+    fitted = lb.make_pipeline(StandardScaler(), classifier).fit(X, Y, sample_domain=DOMAIN)
+    np.testing.assert_array_equal(fitted.predict(X, sample_domain=DOMAIN), fitted.predict(X))

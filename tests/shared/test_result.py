@@ -164,5 +164,35 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
 
 
 def test_labels_are_no_inputs() -> None:
-    with pytest.raises(TypeError, match=r"predict never reads target labels, .*; got inputs as a tuple of 2"):
-        train(create(DANN)).predict((data().target, data().labels))
+    result = train(create(DANN))
+    with pytest.raises(TypeError, match=r"predict needs the inputs alone, .*; got a tuple of 2\. Leave labels out"):
+        result.predict((data().target, data().labels))
+    with pytest.raises(TypeError, match=r"predict needs the inputs alone, .*; got a list of 1\."):
+        result.predict([data().target])
+    with pytest.raises(TypeError, match="predict needs inputs as a numeric array or tensor; got str"):
+        result.predict("photos")
+    with pytest.raises(ValueError, match=r"predict needs inputs of shape \(samples, \.\.\.\); got \(6,\)"):
+        result.predict(data().target[0])
+
+
+def test_inputs_of_another_shape_are_named() -> None:
+    result, wrong = train(create(DANN)), data().target[:, :4]
+    with pytest.raises(
+        ValueError, match=r"predict needs inputs of the shape trained on, \(samples, 6\); got \(33, 4\)"
+    ) as caught:
+        result.predict(wrong)
+    assert "shapes cannot be multiplied" in str(caught.value)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(ValueError, match=r"of the shape trained on; got \(33, 4\), of which"):
+        FitResult(result.network, None, result.history, 0.0).predict_proba(wrong)
+
+
+def test_an_error_of_the_networks_own_stays_its_own() -> None:
+    result = train(create(DANN))
+
+    def stop(*_: object) -> None:
+        raise RuntimeError("out of patience")
+
+    result.network.head.register_forward_pre_hook(stop)
+    with pytest.raises(RuntimeError, match=r"^out of patience$"):
+        result.predict(data().target)

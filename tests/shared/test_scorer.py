@@ -30,6 +30,7 @@ def packed(words=False):
 
 
 X, Y, DOMAIN = packed()
+CV = [(np.arange(0, 60), np.arange(60, 81)), (np.arange(20, 81), np.arange(0, 20))]
 MODEL = lb.OnSource(LogisticRegression()).fit(X, Y)
 P = MODEL.predict_proba(X[DOMAIN < 0])
 
@@ -91,7 +92,7 @@ def test_errors_are_sentences():
         lb.label_free_scorer()(LinearRegression().fit(X, Y), X, Y)
 
 
-def test_cross_validation_with_words_as_labels_needs_routing():
+def test_cross_validation_with_words_as_labels_by_routing():
     words_X, words, domain = packed(words=True)
     pipeline = lb.make_pipeline(lb.CORAL(), lb.OnSource(LogisticRegression()))
     with sklearn.config_context(enable_metadata_routing=True):
@@ -110,9 +111,21 @@ def test_clone_pickle_and_a_search_that_target_labels_cannot_move():
         with sklearn.config_context(enable_metadata_routing=True):
             search = GridSearchCV(
                 lb.OnSource(LogisticRegression()), {"estimator__C": [0.1, 1.0, 10.0]}, scoring=scorer,
-                cv=[(np.arange(0, 60), np.arange(60, 81)), (np.arange(20, 81), np.arange(0, 20))],
+                cv=CV,
             )  # fmt: skip
             results.append(search.fit(X, y, sample_domain=DOMAIN).cv_results_["mean_test_score"])
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
     assert np.ptp(results[0]) > 0
+
+
+def test_a_search_over_words_scores_the_rows_that_pack_marked():
+    numbers, words = (packed(words=kind) for kind in (False, True))
+    scores = []
+    for some_X, y, domain in (numbers, words):
+        pipeline = lb.make_pipeline(lb.CORAL(), lb.OnSource(LogisticRegression()))
+        grid = {"coral__regularization": [0.1, 10.0]}
+        search = GridSearchCV(pipeline, grid, scoring=lb.label_free_scorer(), cv=CV, error_score="raise")
+        scores.append(search.fit(some_X, y, sample_domain=domain).cv_results_["mean_test_score"])
+    assert np.isfinite(scores[0]).all()
+    np.testing.assert_allclose(scores[0], scores[1])

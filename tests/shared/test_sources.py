@@ -135,7 +135,11 @@ X, Y = pairs(1)[0]
         ([(X, Y.float()), (X, Y.float()[:, None])], ValueError, "labels of one shape in all sources"),
         ([(X, Y), (X, Y[:-1])], ValueError, "one label a source 1 sample; got 20 inputs, 19 labels"),
         ([(X, Y), (X, Y, Y)], TypeError, r"needs source 1=\(inputs, labels\)"),
-        ([(X, Y), (X[:2], Y[:2])], ValueError, r"got batch size 4 and 2 samples\. .*at most 2 for the source 1"),
+        (
+            [(X, Y), (X[:2], Y[:2])],
+            ValueError,
+            "got batch size 9 of 2 sources, 4 of each, and 2 samples in source 1.*at most 5 for",
+        ),
         ([(X, Y), X], TypeError, "source inputs as a numeric array or tensor; got tuple"),
         (((X, Y), (X, Y)), TypeError, "source inputs as a numeric array or tensor; got tuple"),
         ([X, Y, X], TypeError, "several sources are a list of such tuples"),
@@ -234,10 +238,14 @@ def test_labels_of_every_source_are_looked_at() -> None:
 @pytest.mark.parametrize(
     ("make", "k", "sentence"),
     [
-        (lambda: create(DANN, sources=3), 2, r"DANN was made for 3 sources; got 2\. Pass them as a list of pairs"),
-        (lambda: create(DANN, sources=3), 0, "DANN was made for 3 sources; got 1"),
+        (lambda: create(DANN, sources=3), 2, r"3 sources; got 2\. Make it with sources=2, or pass 3 so"),
+        (lambda: create(DANN, sources=3), 0, r"DANN was made for 3 sources; got 1\. Pass them as a list of p"),
         (lambda: Pairwise(sources=2, method=DAN()), 3, "Pairwise was made for 2 sources; got 3"),
-        (lambda: Combine(dann=create(DANN, sources=2)), 3, "Combine was made for 2 sources; got 3"),
+        (
+            lambda: Combine(dann=create(DANN, sources=2)),
+            3,
+            r"Combine was made for 2 sources; got 3\. Make its parts with",
+        ),
         (lambda: Pairwise(sources=1, method=DAN()), 0, "Pairwise was made for several sources; got 1"),
     ],
 )
