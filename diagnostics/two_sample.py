@@ -39,6 +39,7 @@ PROJECTIONS = 100
 
 LEAST_PERMUTATIONS = 19  # with fewer, p cannot reach 0.05
 ROUNDING = 8  # units in the last place of the kernel's mean by which equal statistics may differ
+LARGEST = 1e300  # bandwidth: the others of the ladder must be numbers, too
 ROUNDED = 1e-3  # of the bandwidth: what rounding may change in a squared distance
 PAIRS = 4096  # quadruples of rows at once
 
@@ -111,7 +112,7 @@ def kernel_test(
         )
     rows = pool_rows(x, y)
     gamma = pooled_bandwidth(rows, seed=seed) if bandwidth is None else float(bandwidth)
-    if not math.isfinite(gamma):
+    if bandwidth is None and not gamma < LARGEST:
         raise _overflow("kernel_test", rows)
     if rows.dtype == torch.float32 and rows.device.type != "mps" and _drowned(rows, gamma):
         rows = pool_rows(x.double(), y.double())

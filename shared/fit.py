@@ -312,7 +312,7 @@ class _Run:
         except NonFiniteError as error:
             self._read()  # a term of an earlier step says more
             raise self._diverged(f"training stopped at step {step}: {error}") from error
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # the latter of torch.compile
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ValueError(

@@ -132,7 +132,8 @@ def test_a_folder_without_images_or_with_a_broken_one_meets_a_sentence(tmp_path:
 
 
 def test_a_cell_gives_its_first_and_last_checkpoint(tmp_path: Path) -> None:
-    run = read_cell(make_cell_folder(tmp_path / "cell"))
+    run = read_cell(make_cell_folder(tmp_path / "cell"), evaluate=True)
+    assert run.target_labels is not None
     assert run.steps == (100, 200)
     assert run.split == "source_holdout"
     assert run.classes == ("zero", "one")
@@ -159,3 +160,38 @@ def test_what_is_no_cell_meets_a_sentence(tmp_path: Path) -> None:
     (cell / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"cannot read .*result\.json"):
         read_cell(cell)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "a.npz", x=np.zeros((1 << 10, 2)))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x", b"small")  # would hide the size of x.npy
+    monkeypatch.setattr(diagnose_inputs.np, "load", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(ValueError, match="two arrays named x"):
+        read_npz(path, most_gib=1e-6)
+
+
+@pytest.mark.parametrize("count", [1 << 17, 134_889, 999_999])
+def test_the_limit_that_is_advised_is_enough(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros((count, 2)))
+    with pytest.raises(ValueError, match="--most-gib") as refused:
+        read_npz(path, most_gib=1e-9)
+    advised = float(str(refused.value).split("--most-gib ")[1].split(";")[0])
+    assert len(read_npz(path, most_gib=advised).x) == count
+
+
+def test_labels_of_the_target_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    cell = make_cell_folder(tmp_path / "cell")
+    labels = cell / "target_labels.npz"
+    np.savez(labels, **{"target_eval/rows": np.arange(3), "target_eval/labels": np.zeros(3, dtype=int)})
+    with pytest.raises(ValueError, match=r"target_labels\.npz have no \d+\. Run the cell again"):
+        read_cell(cell, evaluate=True)
+    labels.write_bytes(b"PK\x03\x04 broken")
+    with pytest.raises(ValueError, match=r"target_labels\.npz cannot be read"):
+        read_cell(cell, evaluate=True)
+    assert read_cell(cell).target_labels is None
+    labels.unlink()
+    with pytest.raises(ValueError, match=r"there is no .*target_labels"):
+        read_cell(cell, evaluate=True)
+    assert read_cell(cell).target_labels is None

@@ -158,3 +158,23 @@ def test_the_bandwidth_of_repeated_rows() -> None:
     assert pooled_bandwidth(torch.zeros(5, 2)) == 1.0
     mostly = torch.cat([torch.zeros(9, 1), torch.ones(1, 1)])  # 9 of 45 pairs are 1 apart
     assert pooled_bandwidth(mostly) == pytest.approx(0.2)
+
+
+def test_the_bandwidth_ignores_a_few_far_rows_and_the_dtype() -> None:
+    rows = drawn(1200, 5).float()
+    plain = pooled_bandwidth(rows)
+    for far in (1e3, 1e5, 1e7):
+        rows[0] = far
+        pooled = pool_rows(rows[:600], rows[600:])
+        assert pooled.dtype == torch.float32
+        assert pooled_bandwidth(pooled) == pytest.approx(plain, rel=0.02)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-8])
+def test_where_most_pairs_coincide_the_bandwidth_is_the_mean(noise: float) -> None:
+    rows = drawn(2, 1)[:1].repeat(60, 3) + noise * drawn(60, 3, seed=1)
+    rows[:10] = 2 * drawn(10, 3, seed=2)
+    rows = pool_rows(rows[:30], rows[30:])
+    values = [squared(rows[i], rows[j]) for i in range(60) for j in range(i)]
+    assert pooled_bandwidth(rows) == pytest.approx(sum(values) / len(values), rel=1e-6)
+    assert pooled_bandwidth(rows * 0) == 1.0

@@ -63,6 +63,7 @@ def test_the_transform_is_of_value_and_ends() -> None:
     assert (normal.low, normal.high) == normal_interval(4.0, np.linspace(3.0, 5.0, 41), 0.9)
     odd = as_distance("d", 4.0, [*draws, torch.tensor(float("nan"))], 0.9, (7, 8), scale="m")
     assert (odd.low, odd.high) == (plain.low, plain.high)
+    assert odd.note == "1 of 42 resamples gave no number and are left out"
     none = as_distance("d", 4.0, [], 0.9, (7, 8), scale="m")
     assert np.isnan([none.low, none.high]).all()
 
@@ -79,7 +80,7 @@ def test_rows_are_float64_and_what_was_left_out_is_said() -> None:
     assert x.dtype == y.dtype == torch.float64
     assert (len(x), len(y)) == (4, 3)
     assert note == "4 of 6 source rows, drawn at random"
-    with pytest.raises(ValueError, match="f needs most >= 2"):
+    with pytest.raises(ValueError, match="f needs most as a whole number >= 2; got 1"):
         pair_of_rows("f", np.zeros((6, 2)), np.zeros((6, 2)), 1, 0)
 
 
@@ -87,3 +88,16 @@ def test_rows_are_float64_and_what_was_left_out_is_said() -> None:
 def test_few_resamples_and_wrong_levels_are_refused(bootstrap: int, level: float) -> None:
     with pytest.raises(ValueError, match="f needs"):
         check_interval("f", bootstrap, level)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_meets_a_sentence(value: float) -> None:
+    with pytest.raises(ValueError, match=r"CORAL overflows: .* Divide both domains by one number"):
+        as_distance("CORAL", value, [], 0.95, (7, 8), scale="m")
+
+
+@pytest.mark.parametrize(("bootstrap", "level"), [("a", 0.9), (50.5, 0.9), (True, 0.9), (50, "high"), (50, None)])
+def test_settings_of_another_kind_meet_a_sentence(bootstrap: object, level: object) -> None:
+    with pytest.raises(ValueError, match=r"f needs (bootstrap=0|a level between 0 and 1)"):
+        check_interval("f", bootstrap, level)
+    check_interval("f", np.int64(20), np.float32(0.9))

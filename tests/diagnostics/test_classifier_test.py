@@ -216,3 +216,12 @@ def test_bad_input_meets_a_sentence() -> None:
         classifier_test(x, y, permutations=3)
     with pytest.raises(TypeError, match="seed as a whole number; got 'x'"):
         classifier_test(x, y, seed="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e160])
+def test_any_scale_gives_the_same_answer(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 1
+    plain, scaled = (classifier_test(s * x, s * y, permutations=19, seed=np.int64(0)) for s in (1, scale))
+    assert scaled.statistic == pytest.approx(plain.statistic, abs=1e-9)
+    assert scaled.p_value == plain.p_value == 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +130,80 @@ def test_same_seed_same_answer_and_global_states_stay(keeps_random_state: None) 
         ({"source_labels": ["a"] * 20, "classes": ["a", "b"]}, TypeError, "class numbers from 0"),
         ({"source_labels": np.arange(20), "classes": ["a", "b"]}, ValueError, "from 0 to 1"),
         ({"level": 0.0}, ValueError, "level"),
+        ({"level": "low"}, ValueError, "level"),
+        ({"network": nn.Linear(2, 3)}, TypeError, "landbridge.Network or the result of fit; got Linear"),
+        (
+            {"network": lb.Network(nn.Linear(3, 4), nn.Linear(4, 2))},
+            ValueError,
+            r"cannot pass the source rows of shape \(20, 2\)",
+        ),
+        ({"source_logits": np.zeros(20), "target_logits": np.zeros(20)}, ValueError, "at least 2 classes"),
+        ({"source_logits": np.zeros((20, 1)), "target_logits": np.zeros((20, 1))}, ValueError, "at least 2 classes"),
+        ({"source_logits": np.zeros((20, 2))}, ValueError, "target_logits is missing"),
+        ({"source_logits": np.zeros((20, 2)), "target_logits": np.zeros((20, 3))}, ValueError, "one classifier"),
+        ({"source_logits": np.zeros((9, 2)), "target_logits": np.zeros((20, 2))}, ValueError, "one row of source_log"),
+        ({"source_labels": ["a"] * 20, "evaluate": np.zeros(20, dtype=int)}, TypeError, "of one kind"),
+        ({"source_labels": np.zeros(20, dtype=int), "evaluate": ["a"] * 20}, TypeError, "evaluate as whole class"),
+        ({"source_labels": [[0], [1, 2]]}, TypeError, "labels as one class a row"),
+        ({"names": ["a"]}, ValueError, "one name a feature, 2 of them; got 1"),
     ],
 )
 def test_wrong_arguments_meet_a_sentence(changes: dict[str, object], error: type[Exception], words: str) -> None:
     x, _ = rows(20, 0)
     with pytest.raises(error, match=words):
         lb.diagnose(x, x, **changes)
+
+
+def test_wrong_names_of_classes_are_told_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["landbridge.diagnostics.diagnose"], "decide", lambda *_, **__: pytest.fail("late"))
+    x, y = rows(20, 0)
+    with pytest.raises(ValueError, match="a name for each of the logits' 3 classes; got 2"):
+        lb.diagnose(
+            x, x, source_labels=y, source_logits=np.zeros((20, 3)), target_logits=np.zeros((20, 3)), classes=["a", "b"]
+        )
+
+
+def test_logits_may_be_lists() -> None:
+    x, y = rows(30, 0)
+    logits = (-((x[:, None] - CENTRES) ** 2).sum(-1)).tolist()
+    found = lb.diagnose(x, x, source_labels=y, evaluate=y, source_logits=logits, target_logits=logits)
+    assert found.confusion is not None
+    assert found.calibration is not None
+
+
+def test_a_class_of_the_target_alone_changes_no_verdict(tmp_path: Path) -> None:
+    x, y = rows(90, 0)
+    z, of_z = rows(90, 1, 0.4)
+    names = np.array(["cat", "dog", "eel"])[y]
+    scored = lb.diagnose(x, z, source_labels=names, evaluate=np.array(["ant", "dog", "eel"])[of_z])
+    plain = lb.diagnose(x, z, source_labels=names)
+    assert str(plain) == str(scored)
+    assert [t.p_value for t in plain.verdict.tests] == [t.p_value for t in scored.verdict.tests]
+    assert plain.verdict.mixture is not None
+    assert scored.verdict.mixture is not None
+    assert plain.verdict.mixture.test.statistic == scored.verdict.mixture.test.statistic
+    assert scored.classes == ("cat", "dog", "eel", "ant")
+    assert scored.target_proportions == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
+    assert page._names(scored, 3) == ("cat", "dog", "eel")
+    gaps = lb.diagnose(x, z, source_labels=2 * y)  # class numbers with gaps stay so, whatever the target's are
+    assert str(gaps) == str(lb.diagnose(x, z, source_labels=2 * y, evaluate=of_z + 1))
+
+
+def test_no_class_with_rows_enough_in_both_domains_is_no_error() -> None:
+    x, _ = rows(30, 0)
+    found = lb.diagnose(x, x + 1, source_labels=np.zeros(30, dtype=int), evaluate=np.ones(30, dtype=int))
+    assert found.class_shift is None
+    assert found.verdict.shifted
+
+
+def test_many_constant_features_are_no_shift() -> None:
+    assert str(lb.diagnose(np.ones((300, 600)), np.ones((300, 600)))).startswith("No shift found.")
+
+
+def test_values_whose_powers_overflow_meet_a_sentence() -> None:
+    x, _ = rows(20, 0)
+    with pytest.raises(ValueError, match=r"diagnose overflows: the features go up to .* Divide both domains"):
+        lb.diagnose(1e160 * x, 1e160 * x)
 
 
 def test_too_few_rows_and_other_sizes_meet_a_sentence() -> None:

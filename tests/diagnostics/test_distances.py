@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from torch import Tensor
 
 from landbridge.coral import coral_distance
@@ -294,3 +295,25 @@ def test_the_plot_names_every_distance_with_its_numbers(bootstrap: int) -> None:
     assert len(texts) == len(DISTANCES)
     assert all(f"{d.value:.3g}" in text for d, text in zip(found, texts, strict=True))
     assert found.plot(ax) is ax
+
+
+def test_the_interval_of_the_proxy_a_distance_covers_no_distance() -> None:
+    """200 pairs without a shift: few of 95% intervals may begin above 0 (verdicts taken as independent: 13)."""
+    above = 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        above += proxy_a_distance(random.normal(size=(60, 3)), random.normal(size=(60, 3)), seed=seed).low > 0
+    assert above <= binom.ppf(0.99, 200, 0.025)
+
+
+def test_settings_of_another_kind_meet_a_sentence() -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(ValueError, match=r"or none for the median; got .*bandwidth='median'"):
+        kernel_distance(rows, rows, bandwidth="median")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"most as a whole number >= 2; got 50\.0"):
+        energy_distance(rows, rows, most=50.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="2 folds or more"):
+        proxy_a_distance(rows, rows, folds=2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="overflows"):
+        kernel_distance(1e160 * rows, 1e160 * rows)
+    assert kernel_distance(rows, rows + 1, bandwidth=np.float32(2), seed=np.int64(0)).value > 0

@@ -279,3 +279,13 @@ def test_what_cannot_be_compared() -> None:
         compare_embeddings((x, y), x)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"rows \(40, 30\) before and \(39, 30\) after"):
         compare_embeddings((x, y), (x[1:], y))
+
+
+@pytest.mark.parametrize("scale", [1e18, 1e22, 1e-30])
+def test_any_scale_gives_the_same_answer(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 1
+    plain, scaled = (embedding((s * x).astype(np.float32), (s * y).astype(np.float32)) for s in (1, scale))
+    assert scaled.own_domain == plain.own_domain
+    assert 0.5 < plain.own_domain < 0.95
+    np.testing.assert_allclose(scaled.source / scale, plain.source, atol=1e-4)

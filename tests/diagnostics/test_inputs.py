@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from landbridge.diagnostics.inputs import as_class_numbers, as_class_scores, as_pair, as_rows
+from landbridge.diagnostics.inputs import as_class_numbers, as_class_scores, as_pair, as_rows, in_range
 from landbridge.shared.checks import NonFiniteError
 
 ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]]
@@ -129,3 +129,47 @@ def test_class_scores() -> None:
     assert as_class_scores("f", "logits", [[1, 2]]).shape == (1, 2)
     with pytest.raises(ValueError, match=r"at least 2 classes; got \(3, 1\).*numpy.stack"):
         as_class_scores("f", "logits", np.array(ROWS)[:, :1])
+
+
+def test_rows_of_ordinary_size_stay_what_they_are() -> None:
+    x, y = torch.tensor([[1e-3], [2e6]]), torch.tensor([[5.0]])
+    found = in_range(x, y)
+    assert found.source is x
+    assert found.target is y
+    assert found.unit == 1
+    same = torch.full((3, 2), 1e30)
+    assert in_range(same, same).source is same  # nothing varies
+
+
+@pytest.mark.parametrize(
+    ("dtype", "power"),
+    [(torch.float32, power) for power in (-120, -60, 60, 120)]
+    + [(torch.float64, power) for power in (-1060, -990, -100, 60, 1000, 1022)],
+)
+def test_rows_out_of_range_are_divided_by_a_power_of_two(dtype: torch.dtype, power: int) -> None:
+    # a constant column, far larger than what varies where that is small
+    rows = torch.tensor([[0.0, 1.0], [0.75, 1.0], [-0.5, 1.0], [0.25, 1.0]], dtype=torch.float64)
+    rows[:, 0] = torch.ldexp(torch.ldexp(rows[:, 0], torch.tensor(power // 2)), torch.tensor(power - power // 2))
+    x, y = rows[:2].to(dtype), rows[2:].to(dtype)
+    found = in_range(x, y)
+    pooled = torch.cat([found.source, found.target]).double()
+    assert found.source.dtype == dtype
+    assert pooled[:, 1].tolist() == [0.0] * 4
+    column = pooled[:, 0] / float(pooled[:, 0].max())
+    assert column.tolist() == [0.4, 1.0, 0.0, 0.6] or column.tolist() == pytest.approx([0.4, 1.0, 0.0, 0.6], rel=1e-7)
+    assert 2**-80 < float(pooled.max()) < 2**40
+    if -1000 < power < 1000:
+        assert float(pooled[:, 0].max()) * found.unit == 1.25 * 2.0**power
+
+
+def test_what_makes_no_array_meets_a_sentence() -> None:
+    with pytest.raises(TypeError, match="f needs source as numbers in equally long rows; got a list"):
+        as_rows("f", "source", [[1.0, 2.0], [3.0]])
+    with pytest.raises(TypeError, match=r"f needs source .*torch\.stack"):
+        as_rows("f", "source", [torch.ones(2, requires_grad=True)] * 3)
+
+
+@pytest.mark.parametrize("value", [[0.1, 0.2], np.zeros(4), torch.zeros(4), np.zeros((4, 1)), [[0.1], [0.2]]])
+def test_logits_of_one_column_meet_a_sentence(value: object) -> None:
+    with pytest.raises(ValueError, match=r"f needs logits of shape \(rows, classes\) .* numpy\.stack"):
+        as_class_scores("f", "logits", value)

@@ -224,3 +224,9 @@ def test_the_plot_shows_both_domains(bootstrap: int) -> None:
     assert [bar.get_height() for bar in ax.containers[0]] == found.source_proportions.tolist()
     assert [bar.get_height() for bar in ax.containers[1]] == found.proportions.tolist()
     assert found.plot(ax) is ax
+
+
+@pytest.mark.parametrize("changes", [{"permutations": 99.5}, {"ridge": "weak"}, {"bootstrap": "a"}])
+def test_settings_of_another_kind_meet_a_sentence(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="label_shift needs"):
+        label_shift(np.eye(2), [0, 1], np.eye(2), **changes)

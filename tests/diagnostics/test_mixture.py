@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -186,3 +187,26 @@ def test_the_plot_says_which_null_it_shows() -> None:
     ax = mixture_test(x, y, rows((40, 40, 40), 1, move=2.0)[0]).plot()
     assert "more than class proportions" in ax.get_title(loc="left")
     assert ax.get_legend().get_texts()[0].get_text() == "drawn (400 times)"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float32, 1e18), (np.float32, 1e22), (np.float32, 1e-30), (np.float64, 1e160)]
+)
+def test_any_scale_gives_the_same_answer(dtype: type, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x, z = rng.normal(size=(90, 2)) + 3 * y[:, None], rng.normal(size=(60, 2))
+    plain, scaled = (mixture_test((s * x).astype(dtype), y, (s * z).astype(dtype)) for s in (1, scale))
+    assert scaled.test.statistic == pytest.approx(plain.test.statistic, rel=1e-3)
+    np.testing.assert_allclose(scaled.proportions, plain.proportions, atol=1e-3)
+    assert scaled.test.p_value == pytest.approx(plain.test.p_value, abs=0.01)
+
+
+def test_more_classes_than_the_features_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["landbridge.diagnostics.mixture"], "FREQUENCIES", 2)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    mixture_test(x, np.arange(50) % 4, x)
+    with pytest.raises(ValueError, match="takes at most 4 classes; got 5"):
+        mixture_test(x, np.arange(50) % 5, x)
+    with pytest.raises(ValueError, match=r"a whole number; got draws=50\.5"):
+        mixture_test(x, np.arange(50) % 2, x, draws=50.5)  # type: ignore[arg-type]

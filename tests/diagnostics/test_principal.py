@@ -88,3 +88,12 @@ def test_single_precision_far_from_zero_is_computed_in_double() -> None:
     x = rows(40, 6)
     far = (x + 1e4).float()
     np.testing.assert_allclose(principal_axes(far, 2).variances, principal_axes(far.double(), 2).variances, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_that_do_not_vary_have_no_direction(value: float, dtype: torch.dtype) -> None:
+    found = principal_axes(torch.full((600, 600), value, dtype=dtype), 2)  # so large that eigenvectors are searched for
+    assert found.directions.shape == (0, 600)
+    assert found.variances.shape == (0,)
+    assert found.total == 0

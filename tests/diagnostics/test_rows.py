@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from landbridge.diagnostics.rows import check_count, choose_pair, choose_rows
+from landbridge.diagnostics.rows import check_count, choose_pair, choose_rows, is_number, is_whole
 
 
 @pytest.mark.parametrize("most", [7, 8, 1000])
@@ -58,3 +58,12 @@ def test_a_count_is_a_whole_number_and_large_enough(value: object) -> None:
     with pytest.raises(ValueError, match="f needs most as a whole number >= 2; got"):
         check_count("f", "most", value, 2)
     check_count("f", "most", 2, 2)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    for value in (3, np.int64(3), np.uint8(3)):
+        assert is_whole(value)
+        check_count("f", "most", value, 2)
+    assert not any(map(is_whole, (True, np.bool_(True), 3.0, "3", None)))
+    assert all(map(is_number, (3, 0.5, np.float32(0.5), np.int64(3))))
+    assert not any(map(is_number, (True, "median", None, 1j)))

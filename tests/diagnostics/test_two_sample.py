@@ -317,3 +317,32 @@ def test_a_bandwidth_that_is_none_is_refused(bandwidth: Any) -> None:
 def test_a_number_of_kernels_that_is_none_is_refused(kernels: Any) -> None:
     with pytest.raises(ValueError, match="kernels as a whole number"):
         kernel_test(drawn(5, 2, 0), drawn(6, 2, 1), kernels=kernels)
+
+
+@pytest.mark.parametrize("far", [1e5, 1e7])
+def test_a_far_row_does_not_switch_the_test_off(far: float) -> None:
+    x, y = drawn(600, 5, 0).astype(np.float32), (drawn(600, 5, 1) + 0.5).astype(np.float32)
+    x[0] = far
+    assert kernel_test(x, y).p_value == kernel_test(x.astype(np.float64), y.astype(np.float64)).p_value < 0.01
+
+
+def test_an_overflow_is_not_blamed_on_the_bandwidth() -> None:
+    with pytest.raises(ValueError, match="kernel_test overflows: its values lie up to"):
+        kernel_test(1e153 * drawn(20, 3, 0), 1e153 * drawn(20, 3, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_autocast_changes_nothing(dtype: torch.dtype) -> None:
+    x, y = (torch.as_tensor(drawn(600, 4, seed)).to(dtype) for seed in (0, 1))
+    for test in (kernel_test, energy_test):
+        plain = test(x, y, permutations=19)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert test(x, y, permutations=19).statistic == plain.statistic
+
+
+def test_numbers_of_numpy_are_taken() -> None:
+    x, y = drawn(20, 2, 0), drawn(20, 2, 1)
+    found = kernel_test(x, y, bandwidth=np.float32(2), kernels=np.int64(3), permutations=np.int64(19), seed=np.int64(0))
+    assert found.p_value == kernel_test(x, y, bandwidth=2.0, kernels=3, permutations=19).p_value
+    with pytest.raises(ValueError, match="bandwidth as a positive number, a squared distance; got 'median'"):
+        kernel_test(x, y, bandwidth="median")  # type: ignore[arg-type]

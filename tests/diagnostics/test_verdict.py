@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,37 @@ def test_hard_inputs_still_get_a_verdict() -> None:
     broken[4, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or inf in target"):
         decide(wide, broken)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e18), (np.float32, 1e-30), (np.float64, 1e160)])
+def test_the_scale_of_the_features_changes_no_verdict(dtype: type, scale: float) -> None:
+    x, y = rows(EVEN, 0)
+    z, _ = rows(UNEVEN, 1, move=0.8)
+    plain, scaled = (decide((s * x).astype(dtype), (s * z).astype(dtype), source_labels=y) for s in (1, scale))
+    assert scaled.kind == plain.kind == "both"
+    assert [test.p_value for test in scaled.tests] == pytest.approx([test.p_value for test in plain.tests], abs=0.01)
+
+
+def test_more_classes_than_the_mixture_test_takes_leave_the_kind_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["landbridge.diagnostics.mixture"], "FREQUENCIES", 1)
+    x, y = rows(EVEN, 0)
+    found = decide(x, x + 3, source_labels=y)
+    assert found.kind == "shift of unknown kind"
+    assert found.mixture is None
+    assert found.label_shift is not None
+    assert "more than 2 classes" in " ".join(found.undecided)
+
+
+def test_a_small_level_has_permutations_enough_for_the_proportions() -> None:
+    x, y = rows(EVEN, 0)
+    found = decide(x, rows((240, 0, 0), 1)[0], source_labels=y, level=0.001)
+    assert found.label_shift is not None
+    assert found.label_shift.p_value <= 0.001 / 4
+
+
+def test_autocast_changes_nothing() -> None:
+    x, y = rows(EVEN, 0)
+    x32, z32 = torch.as_tensor(x).float(), torch.as_tensor(rows(UNEVEN, 1)[0]).float()
+    plain = str(decide(x32, z32, source_labels=y))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert str(decide(x32, z32, source_labels=y)) == plain

@@ -240,3 +240,21 @@ def test_many_features_have_fewer_resamples_and_very_many_none(monkeypatch: pyte
 def test_settings_out_of_range_are_said(function: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         function(np.eye(4), np.eye(4), **settings)
+
+
+def test_resamples_without_near_columns_keep_their_number() -> None:
+    x, y = rows(60), rows(50, scale=3.0)
+    found = sinkhorn_divergence(x, y, regularisation=0.01)
+    assert "of 200 resamples did not converge in 200 steps" in found.note
+    assert "left out" not in found.note
+    assert np.isfinite([found.low, found.high]).all()
+    density = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    weights = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    u, v, _ = wasserstein._scalings(density, weights, weights, 5, 1e-4)
+    assert bool(u.isfinite().all() and v.isfinite().all())
+
+
+@pytest.mark.parametrize("distance", [sinkhorn_divergence, frechet_distance, sliced_wasserstein])
+def test_an_overflow_meets_a_sentence(distance) -> None:
+    with pytest.raises(ValueError, match="overflows: the rows lie too far apart"):
+        distance(1e160 * rows(20), 1e160 * rows(20, scale=2.0))

@@ -243,3 +243,17 @@ def test_what_does_not_fit(changed: dict[str, Any], error: type[Exception], mess
     given: dict[str, Any] = {"source": [[0.0, 1.0], [1.0, 0.0]], "target": [[0.0, 1.0], [1.0, 0.0]]}
     with pytest.raises(error, match=message):
         witness(**{**given, **changed})
+
+
+@pytest.mark.parametrize("scale", [1e18, 1e22, 1e-30])
+def test_any_scale_gives_the_same_answer(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 1
+    plain, scaled = (witness((s * x).astype(np.float32), (s * y).astype(np.float32)) for s in (1, scale))
+    np.testing.assert_allclose(scaled.source, plain.source, atol=1e-5)
+    assert scaled.bandwidth == pytest.approx(plain.bandwidth * scale * scale, rel=1e-4)
+    fixed = MultiGaussianKernel(plain.bandwidth * scale * scale)  # in the rows' own units
+    found = witness((scale * x).astype(np.float32), (scale * y).astype(np.float32), kernel=fixed)
+    np.testing.assert_allclose(found.source, plain.source, atol=1e-5)
+    with pytest.raises(ValueError, match="witness overflows"):
+        witness(1e160 * x, 1e160 * y)

@@ -103,3 +103,15 @@ def test_a_poor_classifier_and_a_small_class_are_said() -> None:
 
 def test_p_values_are_short() -> None:
     assert [p_text(p) for p in (0.0009, 0.001, 1.0)] == ["p < 0.001", "p = 0.001", "p = 1.000"]
+
+
+def test_what_none_found_cannot_see_is_said() -> None:
+    said = " ".join(say(made_words("no shift found", adjusted=(0.4, 0.4))).undecided)
+    assert "how features depend on each other" in said
+    assert 'classifier="random-features"' in said
+    assert not any("depend on each other" in one for one in say(made_words("covariate")).undecided)
+
+
+def test_too_many_classes_are_the_reason_where_they_are() -> None:
+    said = say(made_words("shift of unknown kind", mixture=None, many=1024)).undecided
+    assert any("the source has more than 1024 classes" in one for one in said)

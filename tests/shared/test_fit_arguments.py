@@ -292,9 +292,12 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
             fit(batch_size=size)
 
 
-@pytest.mark.parametrize("statistics", ["joint", "per_domain"])
-def test_one_row_has_no_variance(statistics: str) -> None:
+@pytest.mark.parametrize(("statistics", "compile"), [("joint", False), ("joint", True), ("per_domain", False)])
+def test_one_row_has_no_variance(statistics: str, compile: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: traced(function, backend="eager"))
     method = lb.SourceOnly() if statistics == "joint" else Sees()
     sentence = "a BatchNorm layer got one row.*at least 2" if statistics == "joint" else "2 rows of each source batch"
     with pytest.raises(ValueError, match=sentence):
-        fit(batch_size=(1, 8), method=method, batch_statistics=statistics)
+        fit(batch_size=(1, 8), method=method, batch_statistics=statistics, compile=compile)
+    torch.compiler.reset()
