@@ -159,14 +159,15 @@ def split_batchnorm(module: nn.Module) -> tuple[DomainSplit, int]:
     """
     present = [m for m in module.modules() if isinstance(m, DomainBatchNorm)]
     split = present[0].split if present else DomainSplit()
-    count = len(present)
+    made: dict[nn.Module, DomainBatchNorm] = {}  # a layer in two places stays one layer
     for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):
             if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
-                _check_plain(name, child)
-                setattr(parent, name, DomainBatchNorm(child, split))
-                count += 1
-    return split, count
+                if child not in made:
+                    _check_plain(name, child)
+                    made[child] = DomainBatchNorm(child, split)
+                setattr(parent, name, made[child])
+    return split, len(present) + len(made)
 
 
 def join_batchnorm(module: nn.Module) -> int:
@@ -186,13 +187,14 @@ def join_batchnorm(module: nn.Module) -> int:
     >>> join_batchnorm(module), module[0] is layer
     (1, True)
     """
-    count = 0
+    plain: dict[nn.Module, nn.Module] = {}
     for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):
             if isinstance(child, DomainBatchNorm):
-                setattr(parent, name, child.plain())
-                count += 1
-    return count
+                if child not in plain:
+                    plain[child] = child.plain()
+                setattr(parent, name, plain[child])
+    return len(plain)
 
 
 def _check_plain(name: str, layer: nn.Module) -> None:

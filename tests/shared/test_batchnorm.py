@@ -287,9 +287,9 @@ def test_joined_it_is_the_layer_it_was_with_the_targets_statistics(layer: Layer,
         module(batch(rest))
     expected, source = module.eval()(batch(rest, 3)), module[0].source_running_mean
     module.load_state_dict(module.state_dict())
-    assert join_batchnorm(module) == 2
+    assert join_batchnorm(module) == 1
     assert module[0] is module[1][0] is start
-    assert torch.equal(start.running_mean, module[0].running_mean)
+    assert torch.equal(module(batch(rest, 3)), expected)
     assert not torch.equal(start.running_mean, source)
     assert not start.training
     assert join_batchnorm(module) == 0
@@ -385,3 +385,13 @@ def test_one_row_of_a_domain_has_no_variance(n_source: int, side: str) -> None:
         assert pixels(batch((2, 3))).isfinite().all()
     with told.of(n_source=n_source):
         assert both.eval()(batch()).isfinite().all()
+
+
+def test_a_layer_in_two_places_stays_one_layer():
+    norm = nn.BatchNorm1d(3)
+    module = nn.Sequential(norm, nn.Linear(3, 3), norm, nn.Sequential(norm))
+    assert split_batchnorm(module)[1] == 1
+    assert isinstance(module[0], DomainBatchNorm)
+    assert module[0] is module[2] is module[3][0]
+    assert join_batchnorm(module) == 1
+    assert module[0] is module[2] is module[3][0] is norm
