@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from datetime import datetime, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..shared.pages import digest, own_text, templates
 from .blocks import BASELINE, BOUND, Number
 
 __all__ = ["duration", "fill", "half_up", "moment", "series", "signed", "tip"]
@@ -31,17 +29,10 @@ def fill(data: dict[str, Any], **context: Any) -> str:
         data: what the script needs.
         context: what the templates need.
     """
-    import jinja2
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates(TEMPLATES)
     environment.filters |= {
         "arrow": lambda task: task.replace("->", " \u2192 "),
         "half_up": half_up,
@@ -54,11 +45,11 @@ def fill(data: dict[str, Any], **context: Any) -> str:
         "tenth": lambda value: f"{value:.1f}",
         "tip": tip,
     }
-    css, script = _own("report.css"), _own("report.js")
+    css, script = own_text(TEMPLATES, "report.css"), own_text(TEMPLATES, "report.js")
     text: str = environment.get_template("report.html.j2").render(
         css=Markup(css),
         script=Markup(script),
-        policy=f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(css)}'; img-src data:; "
+        policy=f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(css)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         data=htmlsafe_json_dumps(data, separators=(",", ":")),
         version=__version__,
@@ -66,16 +57,6 @@ def fill(data: dict[str, Any], **context: Any) -> str:
         **context,
     )
     return text
-
-
-def _own(name: str) -> str:
-    text = (TEMPLATES / name).read_text(encoding="utf-8")
-    assert not re.search(r"</(style|script)", text, re.IGNORECASE), name
-    return text
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def signed(value: float) -> str:

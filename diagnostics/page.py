@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..shared.pages import digest, own_text, templates
 from .results import Distance, TwoSampleTest
 from .words import p_text
 
@@ -67,22 +66,13 @@ def render(diagnosis: Diagnosis, *, title: str) -> str:
     """
     from importlib.metadata import version
 
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    css = (TEMPLATES / "diagnosis.css").read_text(encoding="utf-8")
-    assert not re.search(r"</style", css, re.IGNORECASE)
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    environment = templates(TEMPLATES)
+    css = own_text(TEMPLATES, "diagnosis.css")
     text: str = environment.get_template("diagnosis.html.j2").render(
         css=Markup(css),
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src '{digest(css)}'; img-src data:; base-uri 'none'; form-action 'none'",
         title=title,
         verdict=diagnosis.verdict,
         before=diagnosis.before,
