@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..shared.checks import check_whole
 from ..shared.discriminator import (
     DomainDiscriminator,
     domain_accuracy,
@@ -78,8 +79,7 @@ class DANN(Method):
         sources: int = 1,
     ) -> None:
         super().__init__(weight=weight, schedule=schedule)
-        if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:
-            raise ValueError(f"DANN needs sources as a whole number >= 1; got {sources!r}.")
+        sources = check_whole("DANN", "sources", sources)
         if (features is None) == (discriminator is None):
             raise ValueError(
                 f"DANN needs features=d or discriminator=module, one of the two; got {features=}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ __all__ = [
     "check_finite",
     "check_labels",
     "check_logits",
+    "check_whole",
     "full_precision",
     "nearest",
 ]
@@ -156,6 +158,13 @@ def check_domain(function: str, domain: Tensor | None, samples: int, sources: in
                 f"to {high}."
             )
     return domain
+
+
+def check_whole(function: str, name: str, value: object, *, least: int = 1) -> int:
+    """A whole number of Python's or numpy's as Python's, or ValueError; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{function} needs {name} as a whole number >= {least}; got {value!r}.")
+    return int(value)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

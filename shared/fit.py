@@ -192,11 +192,21 @@ class _Run:
         if source is not None:
             task = self.given["task"]
             self.source = Sources("fit", source, self.device, sizes[0], seed=self.seed, dtype=dtype, task=task)
-            self._check_alike(self.source.samples[0].shape[1:], self.target.shape[1:])
+            self._check_alike(self.source.samples[0], self.target)
 
-    def _check_alike(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
-        """Rows that go through the network together are of one shape, unless an augmentation makes them so."""
-        if source != target and self.given["method"].sees_target and self.given["augment"] is None:
+    def _check_alike(self, of_source: Samples, of_target: Samples) -> None:
+        """Rows that go through the network together agree in shape and scale, unless an augmentation sees to it."""
+        if self.given["augment"] is not None or not self.given["method"].sees_target:
+            return
+        kinds = of_source.inputs.dtype, of_target.inputs.dtype
+        if torch.uint8 in kinds and any(kind.is_floating_point for kind in kinds):
+            raise ValueError(
+                "fit puts source and target rows through the network as one batch; got source inputs of "
+                f"{kinds[0]} and target inputs of {kinds[1]}, whose scales hardly agree. Give both as uint8 images, or "
+                "both as floating-point numbers of one scale."
+            )
+        source, target = of_source.shape[1:], of_target.shape[1:]
+        if source != target:
             raise ValueError(
                 "fit puts source and target rows through the network as one batch, and needs inputs of one shape; got "
                 f"(samples, {', '.join(map(str, source))}) for the source and (samples, {', '.join(map(str, target))}) "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from .checks import check_whole
 from .method import Method, Source, Target, Terms, Update
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class Pairwise(Method):
 
     def __init__(self, *, sources: int, make: Callable[[], Method] | None = None, method: Method | None = None) -> None:
         super().__init__()
-        if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:
-            raise ValueError(f"Pairwise needs sources as a whole number >= 1; got {sources!r}.")
+        sources = check_whole("Pairwise", "sources", sources)
         if (make is None) == (method is None):
             raise ValueError(
                 "Pairwise needs make=a function that returns a new method, or method=a method to copy, one of the two; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from toy import network, train
 from landbridge.dann.dann import DANN
 from landbridge.shared.discriminator import DomainDiscriminator
 from landbridge.shared.method import Source, Target
+from landbridge.shared.pairwise import Pairwise
 
 N_S, N_T, D = 5, 3, 4
 
@@ -167,6 +169,11 @@ def test_not_knowing_among_four_domains() -> None:
     found = DANN(discriminator=zero, sources=3).losses(source, target, torch.tensor(1.0))
     assert found["domain"].item() == pytest.approx(4 * math.log(4), rel=1e-12)
     assert found["accuracy"] == 0.25
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert type(DANN(features=4, sources=np.int64(2)).sources) is int  # type: ignore[arg-type]
+    assert type(Pairwise(sources=np.int64(2), method=DANN(features=4)).sources) is int  # type: ignore[arg-type]
 
 
 def test_sources_that_are_not_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from landbridge.shared.checks import (
     check_finite,
     check_labels,
     check_logits,
+    check_whole,
     full_precision,
     nearest,
 )
@@ -146,3 +148,10 @@ def test_full_precision_lets_gradients_through() -> None:
 def test_full_precision_leaves_float64_alone() -> None:
     x = torch.ones(1, 2, dtype=torch.float64)
     assert _product(x, y=x.T).dtype == torch.float64
+
+
+def test_a_whole_number_is_pythons() -> None:
+    assert type(check_whole("f", "count", np.int64(3))) is int
+    for wrong in (0, True, 1.0, "1", np.float64(2), None):
+        with pytest.raises(ValueError, match=r"f needs count as a whole number >= 1; got "):
+            check_whole("f", "count", wrong)

@@ -301,3 +301,11 @@ def test_one_row_has_no_variance(statistics: str, compile: bool, monkeypatch: py
     with pytest.raises(ValueError, match=sentence):
         fit(batch_size=(1, 8), method=method, batch_statistics=statistics, compile=compile)
     torch.compiler.reset()
+
+
+def test_images_of_two_scales_are_refused_unless_an_augmentation_makes_them_one() -> None:
+    whole = (X * 50 + 128).clamp(0, 255).to(torch.uint8)
+    with pytest.raises(ValueError, match=r"source inputs of torch.uint8 and target inputs of torch.float32, whose sc"):
+        fit(source=(whole, Y), method=lb.DDC(), target=X)
+    fit(source=(whole, Y), method=lb.DDC(), target=X, augment=lambda x: x.float(), steps=1)
+    fit(source=(X, Y), method=lb.DDC(), target=X, steps=1)
