@@ -202,9 +202,8 @@ def test_photographs_that_changed_are_noticed(landbridge: Command, tmp_path: Pat
 
 
 def test_a_protocol_tuned_on_target_labels_takes_classical_rows_alone(landbridge: Command, tmp_path: Path) -> None:
-    said = landbridge(
-        "bench", "office-caltech10-surf", "--protocol", "published-tuning", "--methods", "dann", "--data", tmp_path
-    )
+    where = ("--data", tmp_path, "--out", tmp_path / "out")
+    said = landbridge("bench", "office-caltech10-surf", "--protocol", "published-tuning", "--methods", "dann", *where)
     assert said.code == 2
     assert "searches the settings of classical rows by target labels" in said.err
 
