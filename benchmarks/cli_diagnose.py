@@ -47,8 +47,11 @@ def diagnose(
         str | None, typer.Option(help="Folders of images: compare features of resnet50, squeezenet1_0, timm/NAME ...")
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="FILE", help="Of the backbone: a .safetensors file, 'pretrained' or 'none'.")
-    ] = "pretrained",
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Of the backbone: a .safetensors file, 'pretrained' (if left out) or 'none'."
+        ),
+    ] = None,
     normalise: Annotated[
         str | None, typer.Option(help="What the weights were trained on: imagenet or caffe. A file's is guessed.")
     ] = None,
@@ -58,6 +61,8 @@ def diagnose(
 
     The verdict is printed, too. Labels of the target are refused unless --evaluate: they change no verdict.
     """
+    if backbone is None and (weights is not None or normalise is not None):
+        raise ValueError("diagnose has --weights and --normalise for a --backbone; got none. Add --backbone resnet50.")
     if run is not None:
         if source is not None or target is not None or model is not None or backbone is not None:
             raise ValueError("diagnose takes --run, or --source and --target (and --model or --backbone), not both.")
@@ -69,7 +74,7 @@ def diagnose(
             )
         if model is not None and backbone is not None:
             raise ValueError("diagnose takes the features of --model or of --backbone, not of both.")
-        seen = None if backbone is None else _Backbone(backbone, weights, normalise)
+        seen = None if backbone is None else _Backbone(backbone, weights or "pretrained", normalise)
         found = _of_domains(source, target, model, seen, evaluate, level, seed, side, most_gib)
         title = f"{source.stem} \N{RIGHTWARDS ARROW} {target.stem}"
     Console(highlight=False, markup=False, soft_wrap=True).print(str(found))

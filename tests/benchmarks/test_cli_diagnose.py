@@ -9,8 +9,11 @@ import pytest
 import torch
 from command import Command, command_line
 from made_domains import make_cell_folder, make_images
+from safetensors.torch import save_file
+from torchvision.models import squeezenet1_0
 
 from landbridge import Network, create_network
+from landbridge.benchmarks import normalisation
 from landbridge.diagnostics import page
 from landbridge.diagnostics.diagnose import Diagnosis
 from landbridge.shared.backbones import create_backbone
@@ -138,12 +141,34 @@ def test_folders_of_images_by_a_backbone(command: Command, pages: Pages, tmp_pat
     assert ("features of", "squeezenet1_0, weights none, imagenet") in found.about
 
 
+def test_the_normalisation_is_told_or_guessed_of_a_file(
+    command: Command, pages: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for domain, colour in (("day", 200), ("night", 40)):
+        make_images(tmp_path / domain, 6, colour)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        save_file(squeezenet1_0(weights=None).state_dict(), tmp_path / "w.safetensors")
+    where = ("--source", tmp_path / "day", "--target", tmp_path / "night", "-o", tmp_path / "page.html", "--side", 40)
+    seen = ("--backbone", "squeezenet1_0", "--weights", tmp_path / "w.safetensors")
+    monkeypatch.setattr(normalisation, "guess", lambda name, file, images: ("caffe", f"{name}: {len(images)} tell"))
+    for more in ((), ("--normalise", "caffe"), ("--normalise", "imagenet")):
+        said = command("diagnose", *where, *seen, *more)
+        assert said.code == 0, said.err
+        assert ("squeezenet1_0: 6 tell; --normalise says otherwise" in said.err) == (not more)
+    guessed, caffe, imagenet = (found.source for found, _ in pages)
+    assert torch.equal(guessed, caffe)
+    assert not torch.allclose(caffe, imagenet)
+
+
 def test_a_backbone_wants_images(command: Command, files, tmp_path: Path) -> None:
     both = ("--source", files[0], "--target", files[1], "-o", tmp_path / "page.html")
     for more, words in (
         (("--backbone", "squeezenet1_0"), "wants images"),
         (("--backbone", "squeezenet1_1_0"), "squeezenet1_0"),
         (("--backbone", "squeezenet1_0", "--model", "m.safetensors"), "not of both"),
+        (("--weights", "none"), "for a --backbone; got none"),
+        (("--normalise", "caffe"), "for a --backbone; got none"),
     ):
         said = command("diagnose", *both, *more)
         assert said.code == 2
