@@ -172,7 +172,7 @@ class Method(nn.Module):
     def losses(
         self, source: Source | None, target: Target, progress: Tensor, update: Update | None = None
     ) -> dict[str, Tensor]:
-        """The terms, checked and weighted: what the loop adds up and the history keeps.
+        """The terms, checked and weighted: what the loop adds up, and what it only records (``watches``).
 
         Args:
             source: the labelled batch; None for source-free methods.

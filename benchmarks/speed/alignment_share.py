@@ -79,7 +79,8 @@ def method_steps(step: Step, method: Method) -> Run:
     for update in method.updates():
 
         def loss(update=update) -> Tensor:
-            return torch.stack(list(method.losses(source, target, progress, update).values())).sum()
+            losses = method.losses(source, target, progress, update)
+            return torch.stack([value for name, value in losses.items() if name not in method.watches]).sum()
 
         runs += [step(loss, to)] * update.repeat
 
