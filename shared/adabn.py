@@ -19,13 +19,16 @@ __all__ = ["AdaBN"]
 class AdaBN(Method):
     """Trains on the source alone, and evaluates with BatchNorm statistics of the target.
 
-    Its weights are those of source-only training, bit for bit. The statistics are taken over all target rows given to
-    training, whenever the network is about to be evaluated, and at the end.
+    Its weights are those of source-only training, bit for bit. The statistics are those of all target rows given to
+    training, together and in whatever order they come
+    (:func:`~landbridge.shared.batchnorm.estimate_target_statistics`, which also says what that costs), whenever the
+    network is about to be evaluated, and at the end.
 
     Source: Li et al., Revisiting Batch Normalization For Practical Domain Adaptation, 2016, algorithm 1.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"batchnorm"})
+    version: ClassVar[int] = 2  # statistics of all rows together, not the mean of those of portions
 
     def __init__(self) -> None:
         super().__init__(weight=0.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .again import again
+from .moments import Moments
+
 __all__ = ["DomainBatchNorm", "DomainSplit", "estimate_target_statistics", "join_batchnorm", "split_batchnorm"]
+
+DEEP = 16  # calls of a BatchNorm layer in one forward, up to which all target rows are always measured
+AFFORDABLE = 16384  # forwards of one row for a deeper network's statistics: some seconds on a GPU, at each evaluation
 
 _HOOKS = (
     "_forward_hooks",
@@ -207,29 +214,144 @@ def _check_plain(name: str, layer: nn.Module) -> None:
         )
 
 
+class _Measured(BaseException):
+    """A forward has come as far as it has to; no Exception, which a network's own ``except`` might catch."""
+
+
 @torch.no_grad()
 def estimate_target_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set every layer's target statistics to those of the given batches, and leave all else as it was.
+    r"""Set every layer's target statistics to those of all given rows together, and leave all else as it was.
 
-    The mean over the batches of the batch means and unbiased batch variances, each layer's input normalised by the
-    batch's own statistics: with large batches, the target statistics of Li et al. 2016 (algorithm 1).
+    Mean and unbiased variance of each layer's inputs over all rows (and positions), each layer in turn seeing what the
+    layers before it give when normalised by *their* statistics of all rows: what an evaluation computes. The batches
+    are only the portions that memory holds; neither they nor the order of the rows change anything but rounding.
+
+    So the layers are measured one after the other, in the order in which they are called. The cost of L calls of a
+    BatchNorm layer is L passes, the k-th of which ends at the k-th call: about (L + 1) / 2 forwards of all rows; one
+    for a bottleneck on a backbone without BatchNorm, two for a network of three layers. Where L is over 16 and that
+    would be over 16384 forwards of a row (a ResNet-50: from 618 rows on), as many rows as that allows are measured,
+    those whose content has the smallest hashes: again the same ones in any order.
+
+    A layer that is called several times in one forward gets the statistics of all its calls, each measured with those
+    of the calls before it. Layers without running statistics have none to set.
 
     Args:
         network: holds :class:`DomainBatchNorm` layers.
-        batches: the target's inputs.
+        batches: the target's inputs; iterated over several times, and kept in a list if that cannot be.
+
+    Raises:
+        ValueError: for fewer than two values of a channel, which have no variance.
+
+    Source: Li et al., Revisiting Batch Normalization For Practical Domain Adaptation, 2016, algorithm 1: the mean and
+    variance of each neuron's responses on all target images.
     """
     layers = [m for m in network.modules() if isinstance(m, DomainBatchNorm) and m.running_mean is not None]
+    batches = again(batches)
     modes = {m: m.training for m in network.modules()}
-    kept = [(m.momentum, m.num_batches_tracked) for m in layers]
     network.eval()
-    for m in layers:
-        m.train()
-        m.momentum, m.num_batches_tracked = None, torch.zeros((), dtype=torch.long)
+    measured = {m: Moments() for m in layers}
     try:
-        for inputs in batches:
-            network(inputs)
+        calls = _count_calls(network, layers, batches)
+        batches = _affordable(batches, calls)
+        for call in range(calls):
+            for layer in _measure_call(network, measured, batches, call, last=call == calls - 1):
+                _set_statistics(layer, measured[layer])
     finally:
-        for m, (momentum, tracked) in zip(layers, kept, strict=True):
-            m.momentum, m.num_batches_tracked = momentum, tracked
         for module, training in modes.items():
             module.training = training
+
+
+def _count_calls(network: nn.Module, layers: list[DomainBatchNorm], batches: Iterable[Tensor]) -> int:
+    """How often a forward calls one of these layers, by a few rows."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    with _hooked(layers, count):
+        for inputs in batches:
+            network(inputs[:2])
+            break
+    return calls
+
+
+def _measure_call(
+    network: nn.Module, measured: dict[DomainBatchNorm, Moments], batches: Iterable[Tensor], call: int, *, last: bool
+) -> set[DomainBatchNorm]:
+    """Add to a layer's moments what comes into the given call of a forward; the layers that it was.
+
+    Args:
+        network: in evaluation mode.
+        measured: what the layers have seen in earlier calls.
+        batches: the inputs.
+        call: its number, from 0, among the calls of these layers.
+        last: let the forward end; before, what comes after the call is not computed.
+    """
+    seen: set[DomainBatchNorm] = set()
+    calls = 0
+
+    def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call + 1:
+            assert isinstance(layer, DomainBatchNorm)
+            measured[layer].add(inputs[0])
+            seen.add(layer)
+            if not last:
+                raise _Measured
+
+    with _hooked(measured, measure):
+        for inputs in batches:
+            calls = 0
+            with suppress(_Measured):
+                network(inputs)
+    return seen
+
+
+@contextmanager
+def _hooked(layers: Iterable[DomainBatchNorm], hook: Callable[..., None]) -> Iterator[None]:
+    handles = [layer.register_forward_pre_hook(hook) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _set_statistics(layer: DomainBatchNorm, moments: Moments) -> None:
+    if moments.count < 2:
+        raise ValueError(
+            "estimate_target_statistics takes the variance of each BatchNorm channel over the target, and needs at "
+            f"least 2 rows; got {moments.count}. Adapt to more target rows."
+        )
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    layer.running_mean.copy_(moments.mean)
+    layer.running_var.copy_(moments.variance())
+
+
+def _affordable(batches: Iterable[Tensor], calls: int) -> Iterable[Tensor]:
+    """The batches; of very deep networks, as many rows as AFFORDABLE allows, chosen by their content alone."""
+    most = 2 * AFFORDABLE // max(1, calls)
+    if calls <= DEEP:
+        return batches
+    keys = [key for inputs in batches for key in _keys(inputs)]
+    if len(keys) <= most:
+        return batches
+    chosen = sorted(range(len(keys)), key=keys.__getitem__)[:most]
+    place = {row: i for i, row in enumerate(chosen)}
+    rows: list[Tensor | None] = [None] * most
+    start = size = 0
+    for inputs in batches:
+        for i in range(len(inputs)):
+            if start + i in place:
+                rows[place[start + i]] = inputs[i]
+        start, size = start + len(inputs), max(size, len(inputs))
+    kept = [row for row in rows if row is not None]
+    return [torch.stack(kept[i : i + size]) for i in range(0, most, size)]
+
+
+def _keys(inputs: Tensor) -> list[bytes]:
+    rows = inputs.detach().cpu().contiguous()
+    return [hashlib.blake2b(row.flatten().view(torch.uint8).numpy(), digest_size=8).digest() for row in rows]

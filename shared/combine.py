@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from .again import again
 from .method import Method, Source, Target, Terms, Update
 
 if TYPE_CHECKING:
@@ -110,6 +111,6 @@ class Combine(Method):
 
     def refresh(self, network: Network, target_batches: Iterable[Tensor]) -> None:
         refreshed = [part for part in self._parts().values() if type(part).refresh is not Method.refresh]
-        batches = list(target_batches) if len(refreshed) > 1 else target_batches
+        batches = again(target_batches) if len(refreshed) > 1 else target_batches
         for part in refreshed:
             part.refresh(network, batches)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .again import Again
 from .batches import Order, Samples, Sources, as_samples
 from .batchnorm import split_batchnorm
 from .checkpoint import CheckpointError, random_states, read_checkpoint, set_random_states, write_checkpoint
@@ -386,7 +387,7 @@ class _Run:
     def _refresh(self, due: bool) -> None:
         if due and type(self.method).refresh is not Method.refresh:
             with seeded(self.seed, "refresh", len(self.history)):
-                self.method.refresh(self.network, self._target_batches())
+                self.method.refresh(self.network, Again(self._target_batches))
 
     def _target_batches(self) -> Iterator[Tensor]:
         for rows in self.target.chunks(batch_size_for(self.target)):

@@ -223,7 +223,7 @@ class Method(nn.Module):
 
         Args:
             network: the network in training, in the mode it is in.
-            target_batches: the inputs of the target rows adapted to, in order.
+            target_batches: the inputs of the target rows adapted to, in order; it can be gone through several times.
         """
 
     def strength(self, progress: Tensor) -> float | Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from .again import again
 from .checks import check_whole
 from .method import Method, Source, Target, Terms, Update
 
@@ -133,7 +134,7 @@ class Pairwise(Method):
 
     def refresh(self, network: Network, target_batches: Iterable[Tensor]) -> None:
         refreshed = [part for part in self._parts() if type(part).refresh is not Method.refresh]
-        batches = list(target_batches) if len(refreshed) > 1 else target_batches
+        batches = again(target_batches) if len(refreshed) > 1 else target_batches
         for part in refreshed:
             part.refresh(network, batches)
 

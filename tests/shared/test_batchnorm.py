@@ -17,7 +17,6 @@ from landbridge.shared.adabn import AdaBN
 from landbridge.shared.batchnorm import (
     DomainBatchNorm,
     DomainSplit,
-    estimate_target_statistics,
     join_batchnorm,
     split_batchnorm,
 )
@@ -189,44 +188,6 @@ def test_an_input_of_wrong_dimensions(layer: Layer, wrong: int, sizes: str) -> N
     both, _ = split(plain(layer))
     with pytest.raises(ValueError, match=f"expected an input of {sizes} dimensions, got {wrong}"):
         both(torch.zeros(2, CHANNELS, *[1] * (wrong - 2)))
-
-
-def test_the_estimate_is_the_mean_over_batches_layer_by_layer() -> None:
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(CHANNELS, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(4))
-    split_batchnorm(module)
-    with torch.no_grad():
-        module[1].weight.mul_(2)
-    before = copy.deepcopy(module.state_dict())
-    batches = [batch(seed=seed)[: 5 + seed] for seed in range(3)]
-    module.train()
-    module[3].eval()
-    estimate_target_statistics(module, batches)
-
-    expected: dict[str, list[Tensor]] = {"1": [], "4": []}
-    for x in batches:
-        first = module[0](x).detach()
-        expected["1"].append(torch.stack([first.mean(0), first.var(0)]))  # var is unbiased
-        normal = (first - first.mean(0)) / (first.var(0, unbiased=False) + module[1].eps).sqrt()
-        second = (normal * module[1].weight + module[1].bias).detach().relu()
-        expected["4"].append(torch.stack([second.mean(0), second.var(0)]))
-    for name, layer in (("1", module[1]), ("4", module[4])):
-        mean, var = torch.stack(expected[name]).mean(0)
-        torch.testing.assert_close(layer.running_mean, mean)
-        torch.testing.assert_close(layer.running_var, var)
-    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {f"{n}.running_{s}" for n in "14" for s in ("mean", "var")}
-    assert [m.training for m in module] == [True, True, True, False, True]
-    assert module[1].momentum == 0.1
-
-
-def test_a_failed_estimate_leaves_modes_and_momentum() -> None:
-    module, _ = split(plain())
-    with pytest.raises(ValueError, match="dimensions"):
-        estimate_target_statistics(module, [torch.zeros(3)])
-    assert module[0].training
-    assert module[0].momentum == 0.1
-    assert module[0].num_batches_tracked == 0
 
 
 class NormAct(nn.BatchNorm1d):
