@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..weighting.label_shift import LabelShift, label_shift
     from .calibration import Calibration, calibration, fit_temperature
     from .classifier_test import classifier_test
     from .confusion import Confusion, confusion
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     )
     from .embedding import ComparedEmbeddings, Embedding, compare_embeddings, embedding
     from .estimated_accuracy import EstimatedAccuracy, agreement, estimated_accuracy
-    from .label_shift import LabelShift, label_shift
     from .mixture import MixtureTest, mixture_test
     from .plan import PlanByClass, plan_by_class
     from .results import Distance, TwoSampleTest
@@ -57,8 +57,8 @@ _HOME = {
     "EstimatedAccuracy": "estimated_accuracy",
     "agreement": "estimated_accuracy",
     "estimated_accuracy": "estimated_accuracy",
-    "LabelShift": "label_shift",
-    "label_shift": "label_shift",
+    "LabelShift": ".weighting.label_shift",
+    "label_shift": ".weighting.label_shift",
     "MixtureTest": "mixture",
     "mixture_test": "mixture",
     "PlanByClass": "plan",

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.counts import check_count, check_interval
 from ..shared.seeds import generator
 from .inputs import as_pair
 from .results import Distance
-from .rows import check_count, is_number, is_whole
 
 __all__ = [
     "MOST",
@@ -36,16 +36,6 @@ MOST = 2000  # rows of each domain that a distance uses unless told
 def overflow(name: str) -> ValueError:
     """The error for powers of the rows that leave the range of numbers."""
     return ValueError(f"{name} overflows: the rows lie too far apart. Divide both domains by one number.")
-
-
-def check_interval(function: str, bootstrap: object, level: object) -> None:
-    """Raise ValueError unless there are 0 or at least 20 resamples and a level between 0 and 1."""
-    if not is_whole(bootstrap) or bootstrap < 0 or 0 < bootstrap < 20:
-        raise ValueError(
-            f"{function} needs bootstrap=0 for no interval, or at least 20 resamples; got {bootstrap!r}. 200 are usual."
-        )
-    if not is_number(level) or not 0 < level < 1:
-        raise ValueError(f"{function} needs a level between 0 and 1, such as 0.95; got {level!r}.")
 
 
 def at_most(rows: Tensor, most: int, *stream: str | int) -> Tensor:

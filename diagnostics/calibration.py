@@ -57,7 +57,7 @@ class Calibration:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The reliability diagram: accuracy against confidence, bins with more rows drawn larger."""
-        from .style import INK, SOURCE, TARGET, axes
+        from ..shared.style import INK, SOURCE, TARGET, axes
 
         ax = axes(ax)
         used = self.bin_counts > 0

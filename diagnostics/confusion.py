@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.style import styled
 from .inputs import as_class_numbers, as_class_scores
-from .style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .style import CLASSES, INK, axes, panels, styled, whole_figure
+from ..shared.style import CLASSES, INK, axes, panels, styled, whole_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

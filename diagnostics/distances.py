@@ -389,7 +389,7 @@ class Distances:
 
         What is to be seen is whether an interval begins above 0; lengths of different rows do not compare.
         """
-        from .style import INK, SOURCE, TARGET, axes
+        from ..shared.style import INK, SOURCE, TARGET, axes
 
         ax = axes(ax, size=(5.6, 0.8 + 0.36 * len(self.found)))
         for place, d in enumerate(self.found):

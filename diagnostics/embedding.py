@@ -15,10 +15,10 @@ from torch import Tensor
 from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
 from ..shared.seeds import derive_seed
+from ..shared.style import CLASSES, GREY, SOURCE, TARGET, axes, panels, styled, whole_figure
 from .inputs import as_class_numbers, as_pair, in_range
 from .principal import principal_axes
 from .rows import check_count, choose_pair
-from .style import CLASSES, GREY, SOURCE, TARGET, axes, panels, styled, whole_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

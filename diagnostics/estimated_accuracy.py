@@ -63,7 +63,7 @@ class EstimatedAccuracy:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """How the scores of both domains are distributed, with the threshold; for agreement, its share."""
-        from .style import INK, SOURCE, TARGET, axes
+        from ..shared.style import INK, SOURCE, TARGET, axes
 
         ax = axes(ax)
         interval = "" if np.isnan(self.low) else f" ({self.low:.0%} to {self.high:.0%})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .style import INK, axes
+from ..shared.style import INK, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..shared.checks import full_precision
 from ..shared.seeds import generator
+from ..shared.style import GREY, TARGET, axes, styled
 from .blocks import centre_, pooled_bandwidth
 from .inputs import as_class_numbers, as_pair, in_range
 from .results import TwoSampleTest
 from .rows import is_whole
-from .style import GREY, TARGET, axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -362,7 +362,7 @@ def _evaluated(diagnosis: Diagnosis) -> Section | None:
 
 
 def _figure(title: str, reading: str, draw: Callable[[], Axes | Figure], *, wide: bool = False) -> Shown:
-    from .style import to_png
+    from ..shared.style import to_png
 
     picture = base64.b64encode(to_png(draw())).decode()
     return Shown(title, reading, f"data:image/png;base64,{picture}", wide)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
+from ..shared.style import styled
 from ..transport.plans import exact_plan, sinkhorn_plan
 from .inputs import as_class_numbers, as_pair
 from .rows import check_count, choose_pair
-from .style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .style import GREY, INK, TARGET, axes, styled
+from ..shared.style import GREY, INK, TARGET, axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.counts import check_count, is_number, is_whole
 from ..shared.seeds import generator
 
 __all__ = ["Chosen", "check_count", "choose_pair", "choose_rows", "is_number", "is_whole"]
@@ -72,27 +72,3 @@ def choose_pair(source: Tensor, target: Tensor, most: int, name: str, seed: int)
     left_out = len(rows[0]) < len(source) or len(rows[1]) < len(target)
     note = f"{counts[0]} source rows and {counts[1]} target rows, drawn with seed {seed}" if left_out else ""
     return Chosen(used[0], used[1], rows[0], rows[1], note)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether this is a whole number, of Python or numpy, and no truth value.
-
-    >>> is_whole(np.int64(3)), is_whole(3.0), is_whole(True)
-    (True, False, False)
-    """
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether this is a real number, of Python or numpy, and no truth value.
-
-    >>> is_number(np.float32(0.5)), is_number("median")
-    (True, False)
-    """
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def check_count(function: str, name: str, value: object, lowest: int) -> None:
-    """Raise ValueError for what is no whole number of at least ``lowest``."""
-    if not is_whole(value) or value < lowest:
-        raise ValueError(f"{function} needs {name} as a whole number >= {lowest}; got {value!r}.")

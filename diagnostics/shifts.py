@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..shared.checks import nearest
 from ..shared.seeds import derive_seed
+from ..shared.style import GREY, INK, TARGET, axes, styled
 from .inputs import as_class_numbers, as_pair
 from .results import TwoSampleTest
 from .rows import is_whole
-from .style import GREY, INK, TARGET, axes, styled
 from .two_sample import energy_test, kernel_test
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..shared.checks import full_precision
 from ..shared.seeds import generator
+from ..shared.style import GREY, SOURCE, TARGET, axes, panels, styled, whole_figure
 from .inputs import as_pair
 from .principal import Principal, principal_axes
 from .rows import check_count, choose_pair
-from .style import GREY, SOURCE, TARGET, axes, panels, styled, whole_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..shared.checks import full_precision
 from ..shared.seeds import generator
+from ..weighting.label_shift import LabelShift, label_shift
 from .classifier_test import classifier_test
 from .inputs import as_class_numbers, as_class_scores, as_pair, in_range
-from .label_shift import LabelShift, label_shift
 from .mixture import MixtureTest, mixture_test, most_classes
 from .results import TwoSampleTest
 from .rows import choose_rows, is_number

@@ -15,11 +15,11 @@ from torch import Tensor
 from ..mmd.kernels import DistanceKernel, MultiGaussianKernel
 from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
+from ..shared.style import INK, SOURCE, TARGET, axes, panels, styled, whole_figure
 from .bootstrap import overflow
 from .inputs import as_pair, in_range
 from .principal import principal_axes
 from .rows import check_count, choose_pair, choose_rows
-from .style import INK, SOURCE, TARGET, axes, panels, styled, whole_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

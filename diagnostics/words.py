@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from .label_shift import ILL_CONDITIONED, LabelShift
+from ..weighting.label_shift import ILL_CONDITIONED, LabelShift
 from .mixture import MixtureTest
 from .results import TwoSampleTest
 

@@ -25,7 +25,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_PACKAGES = {"landbridge", "tests", "docs", "examples", "build", "dist", "runs", "data"}
-FAMILIES = {"dann", "mmd", "coral", "transport", "selftraining"}
+FAMILIES = {"dann", "mmd", "coral", "transport", "selftraining", "weighting"}
 # package -> the packages it may import from, beside itself; "landbridge" stands for the public face
 ARROWS: dict[str, set[str]] = {
     "shared": set(),
@@ -147,6 +147,7 @@ def test_the_arrows(file: str) -> None:
         ("shared/step.py", "from ..methods import METHODS"),
         ("shared/step.py", "def f():\n    from ..dann import dann"),
         ("mmd/dan.py", "from ..coral.coral import CORAL"),
+        ("weighting/label_shift.py", "from ..diagnostics.results import Distance"),
         ("mmd/dan.py", "import landbridge"),
         ("mmd/dan.py", "import landbridge.dann.dann as dann"),
         ("mmd/dan.py", "from landbridge.benchmarks import suite"),
@@ -171,6 +172,7 @@ def test_a_forbidden_import_is_seen(file: str, line: str) -> None:
         ("benchmarks/cell.py", "from ..methods import METHODS"),
         ("landbridge/__main__.py", "from .benchmarks.cli import app"),
         ("landbridge/methods.py", "from .dann.dann import DANN"),
+        ("diagnostics/verdict.py", "from ..weighting.label_shift import label_shift"),
     ],
 )
 def test_an_allowed_import_is_allowed(file: str, line: str) -> None:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.arrays import as_class_numbers, as_class_scores
+from ..shared.counts import check_count, check_interval, is_number
 from ..shared.seeds import derive_seed
-from .bootstrap import check_interval
-from .inputs import as_class_numbers, as_class_scores
-from .rows import check_count, is_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +81,7 @@ class LabelShift:
             ax: axes to draw in; new ones if left out.
             classes: names of the classes; their numbers if left out.
         """
-        from .style import INK, SOURCE, TARGET, axes
+        from ..shared.style import INK, SOURCE, TARGET, axes
 
         ax = axes(ax, size=(max(4.2, 1.6 + 0.34 * len(self.proportions)), 3.2))
         place = np.arange(len(self.proportions))

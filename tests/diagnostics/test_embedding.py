@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from sklearn.decomposition import PCA
 
 from landbridge.diagnostics.embedding import Embedding, compare_embeddings, embedding
-from landbridge.diagnostics.style import CLASSES, GREY, SOURCE, TARGET
+from landbridge.shared.style import CLASSES, GREY, SOURCE, TARGET
 
 
 def domains(n: int = 40, m: int = 30, d: int = 6, shift: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

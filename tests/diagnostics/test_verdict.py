@@ -13,10 +13,10 @@ import torch
 from scipy.stats import binom
 
 from landbridge.diagnostics import verdict as module
-from landbridge.diagnostics.label_shift import label_shift
 from landbridge.diagnostics.mixture import MixtureTest
 from landbridge.diagnostics.results import TwoSampleTest
 from landbridge.diagnostics.verdict import KINDS, Verdict, decide
+from landbridge.weighting.label_shift import label_shift
 
 EVEN, UNEVEN = (80, 80, 80), (160, 60, 20)
 CENTRES = np.array([[0.0, 0.0, 0.0], [3.5, 0.0, 0.0], [0.0, 3.5, 0.0]])

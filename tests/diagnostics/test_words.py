@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landbridge.diagnostics.label_shift import label_shift
 from landbridge.diagnostics.mixture import MixtureTest
 from landbridge.diagnostics.results import TwoSampleTest
 from landbridge.diagnostics.words import ADVICE, HEADLINES, Words, p_text, say
 from landbridge.methods import METHODS
+from landbridge.weighting.label_shift import label_shift
 
 
 def made_test(p_value: float, name: str = "kernel test") -> TwoSampleTest:

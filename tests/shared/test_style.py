@@ -7,7 +7,7 @@ from matplotlib import _pylab_helpers
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landbridge.diagnostics.style import CLASSES, SOURCE, STYLE, TARGET, axes, panels, styled, to_png, whole_figure
+from landbridge.shared.style import CLASSES, SOURCE, STYLE, TARGET, axes, panels, styled, to_png, whole_figure
 
 
 def test_axes_of_the_callers_are_used() -> None:

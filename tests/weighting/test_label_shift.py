@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from landbridge.diagnostics import LabelShift, label_shift
+from landbridge.weighting import LabelShift, label_shift
 
 CONFUSION = np.array([[0.8, 0.1, 0.0], [0.1, 0.7, 0.2], [0.1, 0.2, 0.8]])  # P(predicted i | class j)
 
@@ -156,7 +156,7 @@ def test_more_rows_narrow_the_intervals_and_a_lower_level_too() -> None:
 
 
 def test_many_classes_have_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("landbridge.diagnostics.label_shift")
+    module = importlib.import_module("landbridge.weighting.label_shift")
     problem = made([[8, 2], [2, 8]], [6, 4])
     few = label_shift(*problem, bootstrap=100)
     monkeypatch.setattr(module, "MANY_CLASSES", 1)
