@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,19 +17,26 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..methods import METHODS
-from ..shared.augment import RandomShift
 from ..shared.batches import Samples
 from ..shared.evaluate import forward_all
-from ..shared.extractors import EXTRACTORS, create_network
 from ..shared.files import write_atomically
 from ..shared.fit import fit, resolve_device
-from ..shared.method import Method, Sizes
 from ..shared.network import Network
-from ..shared.optimizer import Optimizer
-from ..shared.seeds import derive_seed, seeded
+from ..shared.seeds import seeded
 from ..shared.validators import VALIDATORS
-from .datasets import Split, TaskData, load_task
+from .cell_parts import (
+    build_method,
+    build_network,
+    cell_identity,
+    cell_seed,
+    evaluation_view,
+    feature_size,
+    fit_arguments,
+    forget_data,
+    load_cell_data,
+    trained_on,
+)
+from .datasets import Split, TaskData
 from .datasets.base import hash_order
 from .memory import peak_memory, reset_peak
 from .own_methods import OwnMethod
@@ -38,7 +44,16 @@ from .results import SCHEMA, Cell, Checkpoint, cell_folder, write_result
 from .selection import score_cell
 from .settings import CellSettings
 
-__all__ = ["Job", "cell_identity", "forget_data", "load_cell_data", "run_cell"]
+__all__ = [
+    "Job",
+    "build_method",
+    "build_network",
+    "cell_identity",
+    "feature_size",
+    "forget_data",
+    "load_cell_data",
+    "run_cell",
+]
 
 KEPT_ROWS = 1000  # of each split at each checkpoint, for label-free validators
 
@@ -78,141 +93,6 @@ class Job(NamedTuple):
         return self.folder.with_name(f".{self.folder.name}.unfinished")
 
 
-_LOADED: dict[str, TaskData] = {}  # the last two tasks, by what decides them
-
-
-def load_cell_data(
-    settings: CellSettings,
-    data: Path | None,
-    *,
-    weights: Path | str = "pretrained",
-    device: str = "auto",
-    say: Callable[[str], None] | None = None,
-) -> TaskData:
-    """The data of a cell; the last two tasks are kept in memory.
-
-    Args:
-        settings: the cell's.
-        data: the data folder, if there is one.
-        weights: of a frozen backbone, whose features are extracted if they are not there yet.
-        device: where that runs.
-        say: told what takes long.
-    """
-    repeat = settings.seed if settings.rules.per_class else 0
-    backbone = settings.backbone if settings.backbone is not None and settings.backbone.frozen else None
-    decides = {
-        **settings.model_dump(mode="json", include={"suite", "dataset", "task", "size", "rules", "images", "features"}),
-        "channels": settings.network.channels,
-        "backbone": None if backbone is None else backbone.model_dump(mode="json"),
-        "data": str(data),
-        "repeat": repeat,
-    }
-    key = json.dumps(decides, sort_keys=True)
-    if key not in _LOADED:
-        loaded = _load(settings, data, repeat)
-        if backbone is not None:
-            from .frozen import freeze
-
-            loaded = freeze(settings, loaded, weights=weights, device=resolve_device(device), say=say)
-        for old in list(_LOADED)[:-1]:
-            del _LOADED[old]
-        _LOADED[key] = loaded
-    return _LOADED[key]
-
-
-def forget_data() -> None:
-    """Read the data of cells anew: photographs may have been prepared again."""
-    _LOADED.clear()
-
-
-def _load(settings: CellSettings, data: Path | None, repeat: int) -> TaskData:
-    rules = settings.rules
-    named = {domain: count for domain, count in rules.draw.items() if domain in settings.task.split("->")}
-    if settings.images is not None:
-        from .datasets.prepare import load_folders
-
-        return load_folders(
-            settings.suite, settings.images, settings.task, data=data, source_holdout=rules.source_holdout,
-            scored=rules.scored, draw=named,
-        )  # fmt: skip
-    if settings.features is not None:
-        from .datasets.features import load_features
-
-        return load_features(
-            settings.suite, settings.features, settings.task, data=data, source_holdout=rules.source_holdout,
-            scored=rules.scored, draw=named, per_class=rules.per_class, repeat=repeat,
-        )  # fmt: skip
-    return load_task(
-        settings.dataset, settings.task, size=settings.size, channels=settings.network.channels, draw=named,
-        source_holdout=rules.source_holdout, scored=rules.scored, data=data,
-    )  # fmt: skip
-
-
-def cell_identity(settings: CellSettings, data: TaskData, own: OwnMethod | None = None) -> str:
-    """The identity of a cell with this data and the present versions of its method and network."""
-    if settings.adaptation.classifier is not None:
-        from .classical import VERSION
-
-        return settings.identity(data.checksum, f"classical {VERSION}")
-    method = _kind(settings, own).version
-    return settings.identity(data.checksum, f"method {method}, network {network_version(settings)}")
-
-
-def _kind(settings: CellSettings, own: OwnMethod | None) -> type[Method]:
-    return METHODS[settings.adaptation.method] if own is None else own.load()
-
-
-def _on_features(settings: CellSettings) -> bool:
-    return settings.track != "end-to-end"
-
-
-def network_version(settings: CellSettings) -> int | str:
-    """The version of a cell's network; of a backbone's file and of what stands on it."""
-    head = EXTRACTORS["bottleneck"].version
-    if _on_features(settings):
-        return f"bottleneck {head}"
-    if settings.backbone is None:
-        return EXTRACTORS[settings.network.network].version
-    from ..shared.backbones import find_backbone
-    from .views import VERSION
-
-    return f"{find_backbone(settings.backbone.name).version} and bottleneck {head}, view {VERSION}"
-
-
-def feature_size(settings: CellSettings) -> int:
-    """d, the size of the features that the method sees."""
-    if settings.backbone is not None:
-        return settings.backbone.bottleneck
-    return EXTRACTORS[settings.network.network].features
-
-
-def build_network(settings: CellSettings, data: TaskData, weights: Path | str) -> Network:
-    """The network of a cell, with the classes of its data."""
-    classes, backbone = len(data.classes), settings.backbone
-    if backbone is None:
-        return create_network(settings.network.network, classes=classes, channels=settings.network.channels)
-    if _on_features(settings):
-        size = data.source_train.inputs.shape[1]
-        return create_network("bottleneck", classes=classes, channels=size, features=backbone.bottleneck)
-    return create_network(
-        backbone.name,
-        classes=classes,
-        channels=3,
-        bottleneck=backbone.bottleneck,
-        weights=weights,
-        normalise=backbone.normalise,
-    )
-
-
-def build_method(settings: CellSettings, classes: int, own: OwnMethod | None = None) -> Method:
-    """The method of a cell; wrong settings meet a sentence that names the row."""
-    sizes = Sizes(features=feature_size(settings), classes=classes)
-    try:
-        return _kind(settings, own).create(sizes, **settings.adaptation.settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"method {settings.method!r} of suite {settings.suite!r}: {error}") from error
-
-
 def run_cell(job: Job) -> Cell:
     """Train and score one cell; goes on where an earlier run of it stopped.
 
@@ -226,27 +106,19 @@ def run_cell(job: Job) -> Cell:
     data = load_cell_data(settings, job.data, weights=job.weights, device=job.device)
     if settings.adaptation.classifier is not None:
         return _run_classical(job, data, started, watched)
-    base = derive_seed(settings.suite, settings.protocol, settings.task, settings.seed)
-    classes = len(data.classes)
+    base = cell_seed(settings)
     with seeded(base, "network"):
         network = build_network(settings, data, job.weights)
     with seeded(base, "method"):
-        method = build_method(settings, classes, job.own)
-    train = data.target_train if settings.adaptation.trains_on == "target" else data.source_train
+        method = build_method(settings, len(data.classes), job.own)
+    train = trained_on(settings, data)
     outputs = _Outputs(job, data, device)
     result = fit(
         network,
         method,
         (train.inputs, train.labels),
         data.target_train.inputs,
-        steps=rules.steps,
-        batch_size=min(settings.training.batch_size, len(train.labels), len(data.target_train.labels)),
-        optimizer=Optimizer(**settings.training.optimizer.model_dump()),
-        seed=base,
-        batch_statistics=rules.batch_statistics,
-        channels_last=settings.training.channels_last,
-        augment=_training_view(settings),
-        evaluation=_evaluation_view(settings, one=True),
+        **fit_arguments(settings, data),
         device=device,
         progress_bar=False,
         checkpoint=job.work / "training.pt",
@@ -301,23 +173,6 @@ def _cell(
     )
 
 
-def _training_view(settings: CellSettings) -> Callable[[Tensor], Tensor] | None:
-    if settings.images is not None and not _on_features(settings):
-        from .views import training_view
-
-        return training_view(settings.size)
-    return RandomShift(settings.training.random_shift) if settings.training.random_shift else None
-
-
-def _evaluation_view(settings: CellSettings, *, one: bool = False) -> Callable[[Tensor], Tensor] | None:
-    """What images pass through in evaluation; ``one``: the centre alone, as methods see the target in ``refresh``."""
-    if settings.images is None or settings.backbone is None or _on_features(settings):
-        return None
-    from .views import evaluation_view
-
-    return evaluation_view(settings.size, ten_crops=settings.backbone.ten_crops and not one)
-
-
 def environment(device: torch.device) -> dict[str, Any]:
     """What the numbers were made with."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -344,7 +199,7 @@ class _Outputs:
             "target_eval": data.target_eval,
         }
         self.splits = {name: split for name, split in splits.items() if split is not None and len(split.labels)}
-        self.transform = _evaluation_view(job.settings)
+        self.transform = evaluation_view(job.settings)
         self.samples: dict[str, Samples] = {}
         self.chosen: dict[str, np.ndarray[Any, Any]] = {}
         for name, split in self.splits.items():
