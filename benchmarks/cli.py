@@ -128,11 +128,10 @@ def bench(
     )
     if chosen.images is not None and data is not None:
         _prepare_what_changed(chosen, columns, data)
-    told = normalise is not None or (chosen.backbone is not None and "normalise" in chosen.backbone.model_fields_set)
-    if network is not None and isinstance(source, Path) and not told:
-        from .normalisation import with_normalisation
+    if network is not None and isinstance(source, Path):
+        from .normalisation import unless_told
 
-        network, sentence = with_normalisation(chosen, network, source, data)
+        network, sentence = unless_told(chosen, network, source, data, normalise)
         if sentence:
             errors.print(sentence)
     with runner.exclusive(out):

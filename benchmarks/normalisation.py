@@ -19,7 +19,7 @@ from .views import EvaluationView
 if TYPE_CHECKING:
     from .suite import Suite
 
-__all__ = ["guess", "spread_of_logits", "with_normalisation"]
+__all__ = ["guess", "spread_of_logits", "unless_told", "with_normalisation"]
 
 IMAGES = 32
 USUAL = 3.0  # standard deviation of a photograph's logits over the classes, of a network trained by cross-entropy
@@ -107,3 +107,20 @@ def with_normalisation(
     images = EvaluationView(side)(torch.from_numpy(np.array(prepared.array[rows])))
     found, sentence = guess(backbone.name, weights, images, backbone.normalise)
     return backbone.model_copy(update={"normalise": found}), sentence + "; --normalise says otherwise"
+
+
+def unless_told(
+    suite: Suite, backbone: BackboneSettings, weights: Path, data: Path | None, normalise: str | None
+) -> tuple[BackboneSettings, str]:
+    """:func:`with_normalisation`, where neither the caller nor the suite says which; else the settings as they are.
+
+    Args:
+        suite: of photographs.
+        backbone: its settings, after what was asked for.
+        weights: the file.
+        data: the data folder.
+        normalise: what was asked for, if anything.
+    """
+    if normalise is not None or (suite.backbone is not None and "normalise" in suite.backbone.model_fields_set):
+        return backbone, ""
+    return with_normalisation(suite, backbone, weights, data)

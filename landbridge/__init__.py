@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .regressor import DomainAdaptationRegressor
     from .selftraining.mcc import MCC, class_confusion
     from .shared.adabn import AdaBN
+    from .shared.augment import CentreCrop, RandomResizedCrop, RandomShift, TenCrops
     from .shared.collect import without_labels
     from .shared.combine import Combine
     from .shared.discriminator import DomainDiscriminator
@@ -67,6 +68,10 @@ _HOME = {
     "MCC": "selftraining.mcc",
     "class_confusion": "selftraining.mcc",
     "AdaBN": "shared.adabn",
+    "CentreCrop": "shared.augment",
+    "RandomResizedCrop": "shared.augment",
+    "RandomShift": "shared.augment",
+    "TenCrops": "shared.augment",
     "without_labels": "shared.collect",
     "Combine": "shared.combine",
     "DomainDiscriminator": "shared.discriminator",
@@ -98,7 +103,9 @@ _HOME = {
 __all__ = [  # noqa: RUF022 (in the order of _HOME, which is by folder)
     "CORAL", "DeepCORAL", "coral_distance", "CDAN", "CDANE", "DANN", "MCD", "Diagnosis", "diagnose",
     "METHODS", "DAN", "DDC", "JAN",
-    "joint_mmd2", "mmd2", "MCC", "class_confusion", "AdaBN", "Combine", "DomainDiscriminator", "pack", "create_network",
+    "joint_mmd2", "mmd2", "MCC", "class_confusion", "AdaBN",
+    "CentreCrop", "RandomResizedCrop", "RandomShift", "TenCrops", "Combine", "DomainDiscriminator", "pack",
+    "create_network",
     "fit", "ramp", "reverse_gradient", "Method", "Sizes", "Source", "Target", "Update", "Network", "wrap", "Optimizer",
     "Pairwise",
     "FitResult", "load", "SourceOnly", "binary_logits", "DeepJDOT", "OTDA", "Adapted", "NegativeTransferWarning",
@@ -109,6 +116,8 @@ __all__ = [  # noqa: RUF022 (in the order of _HOME, which is by folder)
 
 
 def __getattr__(name: str) -> object:
+    if name == "benchmarks":  # a room of its own, which nothing here needs: opened for who asks for it
+        return import_module(".benchmarks", __name__)
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'landbridge' has no attribute {name!r}")
