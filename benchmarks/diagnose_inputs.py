@@ -19,6 +19,7 @@ __all__ = ["MOST_GIB", "SIDE", "Arrays", "Domain", "Run", "Seen", "read_cell", "
 MOST_GIB = 4.0  # unpacked, of one archive
 SIDE = 32  # pixels that images of a folder are squashed to
 MOST_IMAGES = 2000  # of one folder
+NAMED = 5  # files that a sentence lists before it counts the others
 ROWS = ("x", "features")
 NAMES = (*ROWS, "y", "logits")
 
@@ -153,30 +154,24 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
 
 
 def _read_folder(path: Path, side: int, say: Callable[[str], None] | None) -> Domain:
-    """Images of a folder, (n, 3, side, side) uint8; folders within it are classes."""
-    from .datasets.folders import SUFFIXES
+    """Images of a folder, (n, 3, side, side) uint8, found as ``landbridge data prepare`` finds a suite's."""
+    from .datasets.folders import scan_folder
 
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".") and file.is_file()
-    )
-    if not files:
-        raise DataError(
-            path, "a folder of images", f"none ending in {', '.join(SUFFIXES[:6])} ...", "Pass another folder."
-        )
-    classes = [file.relative_to(path).parts[0] if file.parent != path else None for file in files]
-    total = len(files)
+    found = scan_folder(path)
+    total = len(found.files)
+    kept = np.arange(total, dtype=np.int64)
     if total > MOST_IMAGES:
-        kept = np.sort(hash_order("diagnose/images", np.arange(total, dtype=np.int64))[:MOST_IMAGES])
-        files, classes = [files[i] for i in kept], [classes[i] for i in kept]
+        kept = np.sort(hash_order("diagnose/images", kept)[:MOST_IMAGES])
     if say is not None:
-        say(f"reading {len(files)} images of {path}" + (f", drawn from {total}" if total > len(files) else ""))
-    images = np.empty((len(files), 3, side, side), dtype=np.uint8)
-    for place, file in enumerate(files):
-        images[place] = _decoded(file, side)
-    labels = None if None in classes else np.array(classes, dtype=np.str_)
-    drawn = f", {len(files)} drawn of {total}" if total > len(files) else ""
+        say(f"reading {len(kept)} images of {path}" + (f", drawn from {total}" if total > len(kept) else ""))
+        if found.strangers:
+            rest = f" and {len(found.strangers) - NAMED} more" if len(found.strangers) > NAMED else ""
+            say(f"passed over in {found.root}, no images of a class: {', '.join(found.strangers[:NAMED])}{rest}")
+    images = np.empty((len(kept), 3, side, side), dtype=np.uint8)
+    for place, row in enumerate(kept):
+        images[place] = _decoded(found.root / found.files[row], side)
+    labels = np.array(found.classes, dtype=np.str_)[found.labels[kept]] if found.classes else None
+    drawn = f", {len(kept)} drawn of {total}" if total > len(kept) else ""
     return Domain(Arrays(images, labels), f"{path.name}: images squashed to {side} x {side} pixels{drawn}")
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ...shared.names import nearest
 from .base import Classes, DataError
 
-__all__ = ["SUFFIXES", "FolderSettings", "Listing", "holds", "scan", "scan_all"]
+__all__ = ["SUFFIXES", "FolderSettings", "Listing", "holds", "scan", "scan_all", "scan_folder"]
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp",
             ".gif")  # fmt: skip
@@ -148,8 +148,60 @@ def scan_all(settings: FolderSettings, data: Path | None, domains: Iterable[str]
         found, classes = _named(settings, found)
         return {domain: _checked(settings, domain, found, classes) for domain in domains}
     except OSError as error:
+        raise _unreadable(error, base) from error
+
+
+def scan_folder(folder: Path) -> Listing:
+    """The files of a domain that no suite describes, whatever its classes, by the rules of a suite's folders.
+
+    Images that lie in the folder itself, or in its ``images``, with no class folder beside them, have no classes: then
+    ``classes`` is empty and all labels are 0. A class folder without an image is passed over.
+
+    Args:
+        folder: the domain's.
+
+    Raises:
+        DataError: a ValueError, for a folder that cannot be read or holds no image where they are looked for.
+    """
+    try:
+        root = _class_root(folder)
+        classes, strangers = _class_files(root)
+        found = {name: files for name, files in classes.items() if files}
+        if found and list(found) != ["images"]:
+            beside = [entry.name for entry in _entries(root) if _is_image(entry)]
+            labels = np.repeat(np.arange(len(found), dtype=np.int64), [len(files) for files in found.values()])
+            names = tuple(file for files in found.values() for file in files)
+            return Listing(names, labels, tuple(found), root, (*sorted(beside), *strangers))
+        for root in (folder, folder / "images"):
+            flat = sorted(entry.name for entry in _entries(root) if _is_image(entry)) if root.is_dir() else []
+            if flat:
+                return Listing(tuple(flat), np.zeros(len(flat), dtype=np.int64), (), root)
+        deeper = next((file for name in classes for file in _deeper(folder, folder / name)), None)
+    except OSError as error:
         came = error.strerror or str(error)
-        raise DataError(error.filename or base, "a folder that can be read", came, "Check its permissions.") from error
+        raise DataError(
+            error.filename or folder, "a folder that can be read", came, "Check its permissions."
+        ) from error
+    came = "none there" if deeper is None else f"none there, but {deeper} deeper down"
+    todo = "They are read from FOLDER/class/image.jpg, FOLDER/images/class/image.jpg and FOLDER/image.jpg" + (
+        "; pass another folder." if deeper is None else f": pass {folder / Path(deeper).parts[0]}, or the folder below."
+    )
+    raise DataError(folder, f"a folder of images ({', '.join(SUFFIXES[:5])} and the like)", came, todo)
+
+
+def _unreadable(error: OSError, folder: Path) -> DataError:
+    came = error.strerror or str(error)
+    return DataError(error.filename or folder, "a folder that can be read", came, "Check its permissions.")
+
+
+def _deeper(base: Path, folder: Path) -> list[str]:
+    """The first image below a folder, whose name the message can show."""
+    for place, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not _hidden(name))
+        images = sorted(name for name in files if not _hidden(name) and name.lower().endswith(SUFFIXES))
+        if images:
+            return [(Path(place) / images[0]).relative_to(base).as_posix()]
+    return []
 
 
 def holds(settings: FolderSettings, data: Path, domain: str) -> bool:
@@ -187,20 +239,26 @@ def _find(settings: FolderSettings, base: Path, folder_place: str, domain: str) 
         return _read_lists(settings, base, folder_place, domain)
     place = _first(base, settings.places(domain), f"the folder of domain {domain!r}", Path.is_dir)
     root = _class_root(base / place)
+    classes, strangers = _class_files(root)
+    if not classes:
+        todo = "Photographs are read from domain/class/image.jpg and domain/images/class/image.jpg."
+        raise DataError(root, f"a folder for each class of domain {domain!r}", "no folder", todo)
+    return _Found(root, classes, strangers, (folder_place, "domains", place))
+
+
+def _class_files(root: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The images of each class folder, by class, and what else is in these folders; both sorted by code point."""
     classes: dict[str, list[str]] = {}
     strangers: list[str] = []
-    for folder in _folders(root):
+    for folder in sorted(_folders(root)):
         files = []
         for entry in _entries(root / folder):
-            if entry.is_file() and entry.name.lower().endswith(SUFFIXES):
+            if _is_image(entry):
                 files.append(f"{folder}/{entry.name}")
             else:
                 strangers.append(f"{folder}/{entry.name}")
         classes[folder] = sorted(files)
-    if not classes:
-        todo = "Photographs are read from domain/class/image.jpg and domain/images/class/image.jpg."
-        raise DataError(root, f"a folder for each class of domain {domain!r}", "no folder", todo)
-    return _Found(root, classes, sorted(strangers), (folder_place, "domains", place))
+    return classes, sorted(strangers)
 
 
 def _class_root(folder: Path) -> Path:
@@ -208,12 +266,15 @@ def _class_root(folder: Path) -> Path:
     inner = folder / "images"
     if not inner.is_dir() or not _folders(inner):
         return folder
-    images = any(entry.is_file() and entry.name.lower().endswith(SUFFIXES) for entry in _entries(inner))
-    return folder if images else inner
+    return folder if any(map(_is_image, _entries(inner))) else inner
 
 
 def _folders(folder: Path) -> list[str]:
     return [entry.name for entry in _entries(folder) if entry.is_dir()]
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() and entry.name.lower().endswith(SUFFIXES)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_domains import make_cell_folder, make_images
+from made_photos import make_photos
 
 from landbridge.benchmarks import diagnose_inputs
+from landbridge.benchmarks.datasets.base import DataError
+from landbridge.benchmarks.datasets.folders import FolderSettings
+from landbridge.benchmarks.datasets.prepare import prepare
 from landbridge.benchmarks.diagnose_inputs import read_cell, read_domain, read_npz
 
 
@@ -121,6 +126,50 @@ def test_folders_of_images_are_squashed_and_folders_are_classes(
     assert len(few.arrays.x) == 4
     assert "4 drawn of 5" in few.about
     assert "drawn from 5" in told[0]
+
+
+@pytest.mark.parametrize("layout", ["plain", "images"])
+def test_folders_are_read_as_data_prepare_reads_them(layout: str, tmp_path: Path) -> None:
+    make_photos(tmp_path, domains={"amazon": 4}, classes=("back_pack", "bike"), side=9, layout=layout)
+    inner = tmp_path / "amazon" / ("images" if layout == "images" else ".")
+    hidden = inner / "bike" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    for where in (hidden / "frame_0001-checkpoint.jpg", inner / "bike" / "._frame_0001.jpg"):
+        shutil.copy(inner / "bike" / "frame_0001.jpg", where)
+    (inner / ".ipynb_checkpoints").mkdir()
+    shutil.copy(inner / "bike" / "frame_0001.jpg", inner / ".ipynb_checkpoints" / "frame_0001.jpg")
+    (inner / "bike" / "Thumbs.db").write_bytes(b"left by a file manager")
+    suite = FolderSettings(domains={"amazon": "amazon"}, side=16)
+    made = prepare("things", suite, ["amazon"], tmp_path, cache=tmp_path / "cache", processes=1)["amazon"]
+    told: list[str] = []
+    found = read_domain(tmp_path / "amazon", side=16, say=told.append)
+    assert len(told) == 1  # nothing was passed over that had to be said
+    np.testing.assert_array_equal(found.arrays.x, made.array)
+    assert found.arrays.y is not None
+    assert found.arrays.y.tolist() == [made.classes[label] for label in made.labels] == ["back_pack"] * 4 + ["bike"] * 4
+
+
+def test_what_is_no_image_of_a_class_is_said_and_images_without_classes_have_none(tmp_path: Path) -> None:
+    make_images(tmp_path / "a" / "cat", 2, 200)
+    make_images(tmp_path / "a" / "dog", 1, 9)
+    make_images(tmp_path / "a" / "dog" / "old", 3, 9)
+    (tmp_path / "a" / "empty").mkdir()
+    shutil.copy(tmp_path / "a" / "cat" / "0.png", tmp_path / "a" / "beside.png")
+    told: list[str] = []
+    found = read_domain(tmp_path / "a", side=8, say=told.append)
+    assert found.arrays.y is not None
+    assert found.arrays.y.tolist() == ["cat", "cat", "dog"]
+    assert "dog/old" in told[1]
+    assert told[1].count(",") == 2  # the image beside the classes, and the folder within one
+    make_images(tmp_path / "flat" / "images", 2, 0)
+    assert read_domain(tmp_path / "flat", side=8).arrays.y is None
+
+
+def test_images_deeper_down_are_pointed_out(tmp_path: Path) -> None:
+    make_images(tmp_path / "a" / "train" / "cat", 2, 200)
+    with pytest.raises(DataError, match=r"train/cat/.* deeper down\..* pass .*train, or the folder below"):
+        read_domain(tmp_path / "a")
+    assert len(read_domain(tmp_path / "a" / "train").arrays.x) == 2
 
 
 def test_a_folder_without_images_or_with_a_broken_one_meets_a_sentence(tmp_path: Path) -> None:
