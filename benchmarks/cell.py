@@ -18,9 +18,10 @@ from torch import Tensor
 
 from .. import __version__
 from ..shared.batches import Samples
+from ..shared.devices import resolve_device
 from ..shared.evaluate import forward_all
 from ..shared.files import write_atomically
-from ..shared.fit import fit, resolve_device
+from ..shared.fit import fit
 from ..shared.network import Network
 from ..shared.seeds import seeded
 from ..shared.validators import VALIDATORS

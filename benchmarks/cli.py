@@ -105,7 +105,7 @@ def bench(
 
     Interrupted, it goes on where it stopped when run again, inside a cell too.
     """
-    from ..shared.fit import resolve_device
+    from ..shared.devices import resolve_device
     from ..shared.names import nearest
     from . import runner
     from .own_methods import read_own, with_own

@@ -212,7 +212,7 @@ def see(
 
     from ..shared.backbones import find_backbone
     from ..shared.batches import Samples
-    from ..shared.fit import resolve_device
+    from ..shared.devices import resolve_device
     from .frozen import features_of
     from .normalisation import IMAGES, guess
 

@@ -12,7 +12,14 @@ import torch
 
 from .files import write_atomically
 
-__all__ = ["CheckpointError", "random_states", "read_checkpoint", "set_random_states", "write_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "check_writable",
+    "random_states",
+    "read_checkpoint",
+    "set_random_states",
+    "write_checkpoint",
+]
 
 
 class CheckpointError(ValueError):
@@ -24,6 +31,29 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(path, buffer.getvalue())
+
+
+def check_writable(function: str, path: Path) -> None:
+    """Raise with a sentence, before anything is trained, if a checkpoint could not be written.
+
+    Raises:
+        ValueError: for a folder that cannot be made or written, or a path that is a folder itself.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.probe")
+        probe.write_bytes(b"landbridge")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"{function} cannot write checkpoint={path} ({error.strerror}). Nothing was trained; pass a path that can "
+            "be written."
+        ) from error
+    if path.is_dir():
+        raise ValueError(
+            f"{function} needs checkpoint as a file; {path} is a folder. Nothing was trained; pass a file in it, such "
+            f"as {path / 'run.pt'}."
+        )
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import inspect
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import is_dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .again import Again
 from .batches import Order, Samples, Sources, as_samples
 from .batchnorm import split_batchnorm
-from .checkpoint import CheckpointError, random_states, read_checkpoint, set_random_states, write_checkpoint
+from .checkpoint import (
+    CheckpointError,
+    check_writable,
+    random_states,
+    read_checkpoint,
+    set_random_states,
+    write_checkpoint,
+)
 from .checks import NonFiniteError, nearest
+from .devices import resolve_device
 from .evaluate import batch_size_for, forward_all
+from .fingerprint import fingerprint
 from .history import History, TrainingDiverged
 from .method import Method
 from .network import Network
@@ -30,7 +37,7 @@ from .seeds import derive_seed, seed_globally, seed_libraries, seeded
 from .step import Batch, Step, Stepper, TaskLoss
 from .tasks import check_head, check_method, check_task, default_loss
 
-__all__ = ["fit", "resolve_device"]
+__all__ = ["fit"]
 
 
 def fit(
@@ -124,23 +131,6 @@ def fit(
     return run()
 
 
-def resolve_device(device: torch.device | str) -> torch.device:
-    """The device of a name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        ValueError: for a GPU that is not there, or no device's name.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but torch sees no GPU here; use 'auto' or 'cpu'.")
-    return resolved
-
-
 class _Run:
     """One call of :func:`fit`."""
 
@@ -166,14 +156,14 @@ class _Run:
                 f"fit needs an evaluation of one view an image; got {type(given['evaluation']).__name__}. Use "
                 "CentreCrop, and keep several views for forward_all."
             )
-        self.device = resolve_device(given["device"])
+        self.device = resolve_device(given["device"], function="fit")
         check_task("fit", given["task"])
         check_method(given["task"], given["method"])
         given["seed"] = int(given["seed"]) if _is_whole(given["seed"]) else given["seed"]
         self.steps, self.accumulate, self.seed = given["steps"], given["accumulate"], given["seed"]
         self.checkpoint = None if given["checkpoint"] is None else Path(given["checkpoint"])
         if self.checkpoint is not None:
-            _check_writable(self.checkpoint)
+            check_writable("fit", self.checkpoint)
         self.every = given["checkpoint_every"] or max(1, self.steps // 10)
         self.settings: Optimizer = given["optimizer"] or Optimizer()
         self._data(given["source"], given["target"], given["batch_size"])
@@ -250,7 +240,8 @@ class _Run:
         self.stepper = Stepper(self.step, self.optimizer, self.settings, compile=self.given["compile"])
         self.history = History(self.given["metrics_every"])
         self.progress = torch.zeros((), device=self.device)
-        self.fingerprint = self._fingerprint()
+        rows = None if self.source is None else self.source.samples
+        self.fingerprint = fingerprint(self.given, self.settings, self.step, rows, self.target)
 
     def _check_labels(self) -> None:
         if self.source is None:
@@ -393,23 +384,6 @@ class _Run:
         for rows in self.target.chunks(batch_size_for(self.target)):
             yield self._prepared(self.target.gather(rows), "evaluation")
 
-    def _fingerprint(self) -> dict[str, Any]:
-        """What must be equal for a run to go on from a checkpoint."""
-        shown = ("steps", "accumulate", "seed", "batch_statistics", "precision", "channels_last")
-        # where they are not the usual: checkpoints of before there were tasks and watched values stay good
-        more = {"task": self.given["task"], "watches": ", ".join(sorted(self.method.watches))}
-        usual = {"task": "classification", "watches": ""}
-        return {
-            **{name: value for name, value in more.items() if value != usual[name]},
-            **{name: self.given[name] for name in shown},
-            "batch_size": str(self.given["batch_size"]),
-            "optimizer": str(self.settings),
-            "method": "; ".join(_settings(m) for m in self.method.modules() if isinstance(m, Method)),
-            "parameters": sum(p.numel() for p in self.step.parameters()),
-            "source": "none" if self.source is None else "; ".join(map(_digest, self.source.samples)),
-            "target": _digest(self.target),
-        }
-
     def _save(self, path: Path, done: int) -> None:
         self._read()
         self._check_weights(done)
@@ -452,19 +426,6 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _check_writable(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.probe")
-        probe.write_bytes(b"landbridge")
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"fit cannot write checkpoint={path} ({error.strerror}). Nothing was trained; pass a path that can be "
-            "written."
-        ) from error
-
-
 def _start_from(init: FitResult | Path | str, network: Network) -> None:
     state = init.network.state_dict() if isinstance(init, FitResult) else FitResult.weights(Path(init))
     known = network.state_dict().keys()
@@ -474,17 +435,3 @@ def _start_from(init: FitResult | Path | str, network: Network) -> None:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"fit: the weights of init do not fit the network: {error}") from error
-
-
-def _settings(method: nn.Module) -> str:
-    shown = {k: v for k, v in vars(method).items() if k[0] != "_" and k != "training"}
-    plain = {k: v for k, v in shown.items() if isinstance(v, (bool, int, float, str)) or is_dataclass(v)}
-    return f"{type(method).__name__} {plain}"
-
-
-def _digest(samples: Samples) -> str:
-    """Shape, dtype and a checksum of up to 64 rows, evenly spread, with all labels."""
-    rows = torch.linspace(0, len(samples) - 1, min(64, len(samples))).long()
-    some = samples.gather(rows.to(samples.device)).cpu().contiguous().numpy().tobytes()
-    labels = b"" if samples.labels is None else samples.labels.cpu().numpy().tobytes()
-    return f"{samples.shape} {samples.inputs.dtype} {zlib.crc32(some + labels):08x}"

@@ -19,8 +19,9 @@ from landbridge.methods import METHODS
 from landbridge.shared.adabn import AdaBN
 from landbridge.shared.batches import Order
 from landbridge.shared.checkpoint import read_checkpoint
+from landbridge.shared.devices import resolve_device
 from landbridge.shared.extractors import create_network
-from landbridge.shared.fit import fit, resolve_device
+from landbridge.shared.fit import fit
 from landbridge.shared.gradient_reversal import ramp
 from landbridge.shared.history import TrainingDiverged
 from landbridge.shared.method import Method, Source, Target
