@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..shared.checks import check_whole
+from ..shared.checks import check_whole, check_width
 from ..shared.discriminator import (
     DomainDiscriminator,
     domain_accuracy,
@@ -91,6 +91,10 @@ class DANN(Method):
         self.sources = sources
         if sources > 1:
             self.needs = self.needs | {"domain"}  # type: ignore[misc]  # the number decides
+
+    def check(self, source: Source | None, target: Target) -> None:
+        super().check(source, target)
+        check_width("DANN", getattr(self.discriminator, "features", None), target.features)
 
     def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
         assert self.discriminator is not None

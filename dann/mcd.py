@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..shared.checks import check_logits, full_precision
+from ..shared.checks import check_logits, check_width, full_precision
 from ..shared.method import Method, Source, Target, Update
 
 __all__ = ["MCD", "classifier_discrepancy"]
@@ -107,6 +107,11 @@ class MCD(Method):
             head = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
         self.head = head
         self.inner = inner
+
+    def check(self, source: Source | None, target: Target) -> None:
+        super().check(source, target)
+        first = next(iter(self.head.children()), None) if isinstance(self.head, nn.Sequential) else self.head
+        check_width("MCD", getattr(first, "in_features", None), target.features)
 
     def updates(self) -> tuple[Update, ...]:
         return (

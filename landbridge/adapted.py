@@ -30,6 +30,7 @@ from .shared.fit import fit
 from .shared.history import History
 from .shared.method import Method
 from .shared.network import Network
+from .shared.optimizer import as_optimizer
 from .shared.result import FitResult
 from .shared.seeds import generator
 from .shared.source_only import SourceOnly
@@ -189,7 +190,7 @@ def adapt(
         device: ``auto`` is a GPU where there is one.
         baseline: whether source-only is trained too, at as many steps; without it there is no ``before``.
         fit_options: more arguments of :func:`~landbridge.shared.fit.fit`, such as ``optimizer`` (by default Adam at
-            0.001 with a cosine) or ``batch_statistics``.
+            0.001 with a cosine; ``"adam"``, ``torch.optim.AdamW`` and the like do too) or ``batch_statistics``.
 
     Warns:
         NegativeTransferWarning: if the label-free scores say that adapting has done harm: :func:`negative_transfer`.
@@ -227,7 +228,9 @@ def adapt(
         "adapt", model, method, trained, width, classes=outputs, head=head, weight=weight, seed=seed
     )
     larger = max((len(trained), sizes[0]), (len(target.inputs), sizes[1]), key=lambda pair: pair[0] / pair[1])
-    options = {"optimizer": default_optimizer(), **fit_options, "batch_size": sizes, "seed": seed, "device": device}
+    wanted = fit_options.pop("optimizer", None)
+    optimizer = default_optimizer() if wanted is None else as_optimizer("adapt", wanted)
+    options = {**fit_options, "optimizer": optimizer, "batch_size": sizes, "seed": seed, "device": device}
     options = {**options, "steps": steps_for("adapt", steps, *larger), "task": task}
     known = labels[~held]
     units = Units.of(known) if model is None and classes is None else None

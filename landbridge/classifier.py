@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from .shared.estimator import source_mask
 from .shared.fit import fit
 from .shared.history import History
 from .shared.network import Network
-from .shared.optimizer import Optimizer
+from .shared.optimizer import Optimizer, as_optimizer
 from .shared.result import FitResult
 from .shared.source_only import SourceOnly
 
@@ -51,7 +52,7 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         head: str | None = None,
         steps: int | None = None,
         batch_size: int | tuple[int, int] | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | Callable[..., Any] | None = None,
         batch_statistics: str = "joint",
         seed: int = 0,
         device: torch.device | str = "auto",
@@ -133,7 +134,7 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
             task=task,
             steps=steps_for(name, self.steps, *larger),
             batch_size=sizes,
-            optimizer=default_optimizer() if self.optimizer is None else self.optimizer,
+            optimizer=default_optimizer() if self.optimizer is None else as_optimizer(name, self.optimizer),
             batch_statistics=self.batch_statistics,
             seed=seed,
             device=self.device,
@@ -171,7 +172,8 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
         head: the name of the module's last layer.
         steps: of training; by default 30 passes over the larger domain, at least 300 and at most 2000 steps.
         batch_size: rows a step and domain, or ``(source, target)``; by default 64, or all there are.
-        optimizer: by default Adam at 0.001 with a cosine.
+        optimizer: by default Adam at 0.001 with a cosine; a name, a class of ``torch.optim`` and the like do too, see
+            :func:`~landbridge.shared.optimizer.as_optimizer`.
         batch_statistics: ``joint`` or ``per_domain``; see :func:`~landbridge.shared.fit.fit`.
         seed: decides the weights that are made here, the batches and all that is drawn.
         device: ``auto`` is a GPU where there is one.

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .methods import METHODS
-from .shared.checks import nearest
 from .shared.default_network import default_network
 from .shared.fit import fit
 from .shared.method import Method, Sizes
+from .shared.names import nearest, same_name
 from .shared.network import Network, wrap
 from .shared.optimizer import Optimizer
 from .shared.seeds import seeded
@@ -236,7 +236,8 @@ def make_parts(
     seed: int = 0,
 ) -> tuple[Network, Method]:
     """:func:`make_network` and :func:`make_method`; a network made by the inputs' shape has what the method needs."""
-    needs = METHODS.get(method, Method).needs if isinstance(method, str) else getattr(method, "needs", ())
+    known = same_name(method, METHODS) if isinstance(method, str) else None
+    needs = getattr(METHODS[known] if known is not None else method, "needs", ())
     batchnorm = "batchnorm" in needs
     network = make_network(function, model, inputs, outputs, head=head, seed=seed, batchnorm=batchnorm)
     made = make_method(function, method, network, inputs, weight=weight, seed=seed, outputs=classes)
@@ -283,9 +284,10 @@ def make_method(
     if not isinstance(method, str) and not callable(method):
         raise TypeError(f"{function} needs method as a name, a Method or a function; got {type(method).__name__}.")
     if isinstance(method, str):
-        if method not in METHODS:
+        name = same_name(method, METHODS)
+        if name is None:
             raise ValueError(f"{function}: " + nearest("method", method, METHODS))
-        kind = METHODS[method]
+        kind = METHODS[name]
     elif kind is None and weight is not None:
         raise ValueError(f"{function} got weight={weight} beside a function that makes the method. Set it there.")
     features, _ = _forward(function, network, inputs)

@@ -21,6 +21,7 @@ __all__ = [
     "check_labels",
     "check_logits",
     "check_whole",
+    "check_width",
     "full_precision",
     "nearest",
 ]
@@ -165,6 +166,21 @@ def check_whole(function: str, name: str, value: object, *, least: int = 1) -> i
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{function} needs {name} as a whole number >= {least}; got {value!r}.")
     return int(value)
+
+
+def check_width(function: str, made_for: object, features: Tensor) -> None:
+    """Raise ValueError if features (n, d) are not of the size that a method's own layers were made for.
+
+    Args:
+        function: the method's name.
+        made_for: d; what is no number (of a layer that does not say) is not asked.
+        features: of either domain.
+    """
+    if isinstance(made_for, int) and features.shape[1] != made_for:
+        raise ValueError(
+            f"{function} was made for features={made_for}; got features of shape {tuple(features.shape)}. Make it anew "
+            f"with features={features.shape[1]}."
+        )
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

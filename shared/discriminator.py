@@ -49,7 +49,7 @@ class DomainDiscriminator(nn.Sequential):
             layers += [nn.Linear(before, after), nn.ReLU()]
             layers += [nn.Dropout(dropout)] if dropout else []
         super().__init__(*layers, nn.Linear(sizes[-1], 1 if domains == 2 else domains))
-        self.domains = domains
+        self.features, self.domains = features, domains
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = super().forward(features)  # type: ignore[no-untyped-call]

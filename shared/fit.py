@@ -30,7 +30,7 @@ from .fingerprint import fingerprint
 from .history import History, TrainingDiverged
 from .method import Method
 from .network import Network
-from .optimizer import Optimizer
+from .optimizer import Optimizer, as_optimizer
 from .progress import ProgressLine
 from .result import FitResult
 from .seeds import derive_seed, seed_globally, seed_libraries, seeded
@@ -49,7 +49,7 @@ def fit(
     task: str = "classification",
     steps: int = 1000,
     batch_size: int | tuple[int, int] = 64,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | str | Callable[..., Any] | None = None,
     seed: int = 0,
     batch_statistics: str = "joint",
     task_loss: TaskLoss | None = None,
@@ -86,7 +86,8 @@ def fit(
             logits, and those that need class logits or labels refuse.
         steps: how many optimiser steps (of a method with one update a step).
         batch_size: samples a step and domain, or ``(source, target)``. Each of k sources gives ``source // k`` of them.
-        optimizer: how parameters move; SGD with momentum 0.9 at 0.01 if left out.
+        optimizer: how parameters move; SGD with momentum 0.9 at 0.01 if left out. A name, a class of ``torch.optim`` or
+            a function of the parameters do too: :func:`~landbridge.shared.optimizer.as_optimizer`.
         seed: decides the order of samples and all that is drawn in training (not the weights at the start, which
             the network brings).
         batch_statistics: of BatchNorm: ``joint``, over the concatenated batch; or ``per_domain``, each domain by its
@@ -165,7 +166,7 @@ class _Run:
         if self.checkpoint is not None:
             check_writable("fit", self.checkpoint)
         self.every = given["checkpoint_every"] or max(1, self.steps // 10)
-        self.settings: Optimizer = given["optimizer"] or Optimizer()
+        self.settings = Optimizer() if given["optimizer"] is None else as_optimizer("fit", given["optimizer"])
         self._data(given["source"], given["target"], given["batch_size"])
         self._modules(given["network"], given["method"])
 

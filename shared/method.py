@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from .checks import check_domain, check_features, check_finite, check_labels, check_logits, nearest
@@ -184,6 +185,8 @@ class Method(nn.Module):
             ValueError: if the batch lacks what the method needs, or holds NaN or inf (asked on the CPU only).
         """
         self.check(source, target)
+        if not isinstance(progress, Tensor):
+            progress = _as_progress(type(self).__name__, progress, target.features)
         terms = (update.terms if update is not None else self.updates()[0].terms)(source, target, progress)
         _check_terms(type(self).__name__, terms)
         return self.weighted(terms, progress)
@@ -191,9 +194,17 @@ class Method(nn.Module):
     def forward(self, source: Source | None, target: Target, progress: float | Tensor = 1.0) -> Tensor:
         """The sum of :meth:`losses` without what is only watched: what a loop of your own adds to its task loss.
 
+        Args:
+            source: the labelled batch, a :class:`Source`; None for source-free methods.
+            target: the unlabelled batch, a :class:`Target`.
+            progress: of training, from 0 to 1; a number or a scalar tensor.
+
         Raises:
-            TypeError: if the method needs several updates a step, and so cannot be one sum.
+            TypeError: if the method needs several updates a step, and so cannot be one sum; for plain tensors.
+            ValueError: as :meth:`losses`, and for a progress outside [0, 1].
         """
+        _check_kinds(type(self).__name__, source, target)
+        progress = _as_progress(type(self).__name__, progress, target.features)
         updates = self.updates()
         plain = type(self).updates is Method.updates  # comparing updates takes some microseconds
         if not plain and (len(updates) > 1 or updates[0]._replace(terms=self.terms) != Update(self.terms)):
@@ -201,8 +212,6 @@ class Method(nn.Module):
                 f"{type(self).__name__} trains its parts in {len(updates)} separate updates a step and cannot be "
                 "one sum; use landbridge.fit, or carry out method.updates() in your loop."
             )
-        if not isinstance(progress, Tensor):
-            progress = target.features.new_full((), progress)
         losses = [v for n, v in self.losses(source, target, progress, updates[0]).items() if n not in self.watches]
         return sum(losses[1:], losses[0]) if losses else target.features.new_zeros(())
 
@@ -240,6 +249,7 @@ class Method(nn.Module):
     def check(self, source: Source | None, target: Target) -> None:
         """Raise with a sentence if the batch lacks something in ``needs``, has a wrong shape, or is not finite."""
         name = type(self).__name__
+        _check_kinds(name, source, target)
         n_t = target.features.shape[0]
         if source is None:
             if "source" in self.needs or "labels" in self.needs:
@@ -247,6 +257,7 @@ class Method(nn.Module):
             check_finite(name, "target", target.features)
         else:
             check_features(name, source.features, target.features, least=self.least)
+        _check_own_dtype(name, next(self.parameters(), None), target.features)
         if "logits" in self.needs:
             target_logits = check_logits(name, "target", target.logits, n_t)
             if source is not None:
@@ -266,6 +277,47 @@ class Method(nn.Module):
             raise ValueError(f"{name} needs a strongly augmented copy of the batch; got Target(strong=None).")
         if "inputs" in self.needs and (target.inputs is None or (source is not None and source.inputs is None)):
             raise ValueError(f"{name} forwards a network of its own; got inputs=None. Pass the inputs of the features.")
+
+
+def _check_kinds(name: str, source: object, target: object) -> None:
+    """A batch comes as :class:`Source` and :class:`Target`; plain tensors are met most often."""
+    if isinstance(target, Target) and (source is None or isinstance(source, Source)):
+        return
+    came = " and ".join("a Tensor" if isinstance(v, Tensor) else type(v).__name__ for v in (source, target))
+    raise TypeError(
+        f"{name} takes a batch as Source(features, logits, labels) and Target(features, logits), fields that it does "
+        f"not need left out; got {came}. Write method(Source(fs, ls, ys), Target(ft, lt), progress)."
+    )
+
+
+def _check_own_dtype(name: str, own: Tensor | None, features: Tensor) -> None:
+    """What a method's own layers are made of and what they are given multiply only in one dtype."""
+    if own is None or own.dtype == features.dtype or torch.is_autocast_enabled(features.device.type):
+        return
+    raise ValueError(
+        f"{name} computes in {own.dtype}, as its own layers do; got features of {features.dtype}. Convert the method, "
+        f"method.to({features.dtype}), or the features and logits, features.to({own.dtype})."
+    )
+
+
+def _as_progress(name: str, progress: float | Tensor, like: Tensor) -> Tensor:
+    """A scalar tensor in [0, 1]; on a GPU a tensor is not asked, which would make the step wait."""
+    if isinstance(progress, Tensor):
+        if progress.ndim:
+            raise ValueError(f"{name} needs progress as one number; got a tensor of shape {tuple(progress.shape)}.")
+        if torch.compiler.is_compiling() or progress.device.type != "cpu":
+            return progress
+        value: object = progress.item()
+    else:
+        value = progress
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} needs progress as a number from 0 to 1; got {type(value).__name__}.")
+    if not 0 <= value <= 1:  # NaN neither
+        raise ValueError(
+            f"{name} needs progress from 0, at the first step, to 1, at the end of training; got {value}. Pass "
+            "step / steps."
+        )
+    return progress if isinstance(progress, Tensor) else like.new_full((), float(value))
 
 
 def _check_terms(name: str, terms: object) -> None:

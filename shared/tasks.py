@@ -228,9 +228,11 @@ def check_head(function: str, labels: Tensor, outputs: int | None, task: str, *,
     if low < 0 or high >= outputs:
         if task == "binary":
             raise ValueError(f"{function}: task='binary' needs source labels 0 and 1; got {_range(labels)}.")
+        larger = f", or make a head of {high + 1} logits" if low >= 0 else ""
         raise ValueError(
             f"{function} needs class numbers from 0 to {outputs - 1}, as many as the head has logits; got source "
-            f"labels from {low} to {high}. Number the classes from 0, or make a head of {high + 1} logits."
+            f"labels from {low} to {high}. Number the classes from 0 (numpy.unique(labels, return_inverse=True)[1])"
+            f"{larger}." + (" Leave rows without a label out." if low < 0 else "")
         )
 
 

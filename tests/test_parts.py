@@ -173,7 +173,7 @@ def test_a_network_made_here_has_the_batchnorm_that_the_method_needs(method):
 @pytest.mark.parametrize(
     ("method", "weight", "error", "sentence"),
     [
-        ("dan n", None, ValueError, "adapt: unknown method 'dan n'; did you mean 'dann'"),
+        ("dannn", None, ValueError, "adapt: unknown method 'dannn'; did you mean 'dann'"),
         (lb.MCC(), 0.5, ValueError, "weight=0.5 beside a MCC that has its own"),
         ("adabn", 0.5, ValueError, "AdaBN: unknown setting 'weight'"),
         (lambda sizes: lb.MCC(), 0.5, ValueError, "weight=0.5 beside a function"),
@@ -243,3 +243,15 @@ def test_options_are_those_of_fit():
         check_options("adapt", {"optimiser": None})
     with pytest.raises(TypeError, match="unknown argument 'source'"):
         check_options("adapt", {"source": None})
+
+
+@pytest.mark.parametrize(("given", "made"), [("DANN", "DANN"), ("deep_coral", "DeepCORAL"), ("CDAN+E", "CDANE")])
+def test_methods_by_name_in_any_writing(given, made):
+    network, method = make_parts("adapt", None, given, X, 3, classes=3)
+    assert type(method).__name__ == made
+    assert network(X)[1].shape == (12, 3)
+
+
+def test_adabn_in_capitals_gets_a_network_with_batchnorm():
+    network, _ = make_parts("adapt", None, "AdaBN", X, 3, classes=3)
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in network.modules())

@@ -19,7 +19,6 @@ from landbridge.methods import METHODS
 from landbridge.shared.adabn import AdaBN
 from landbridge.shared.batches import Order
 from landbridge.shared.checkpoint import read_checkpoint
-from landbridge.shared.devices import resolve_device
 from landbridge.shared.extractors import create_network
 from landbridge.shared.fit import fit
 from landbridge.shared.gradient_reversal import ramp
@@ -421,10 +420,3 @@ def test_what_is_no_network_or_method() -> None:
         fit(network(), DANN, some.source, some.target)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="AdaBN works on BatchNorm layers; Network has none"):
         train(AdaBN(), Network(nn.Linear(6, 4), nn.Linear(4, 3)))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")
-def test_a_device_that_is_not_there() -> None:
-    assert resolve_device("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match="device 'cuda' was asked for, but torch sees no GPU here"):
-        resolve_device("cuda")

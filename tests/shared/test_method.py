@@ -10,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from landbridge.dann.dann import DANN
+from landbridge.dann.mcd import MCD
+from landbridge.shared.combine import Combine
 from landbridge.shared.method import Method, Sizes, Source, Target, Update
+from landbridge.shared.pairwise import Pairwise
 
 
 class Small(Method):
@@ -274,3 +278,64 @@ def test_a_weight_of_numpys_is_kept_as_pythons() -> None:
     for wrong in (True, np.bool_(True), "1", torch.tensor(1.0)):
         with pytest.raises(TypeError, match="Small needs weight as a number; got"):
             Small(features=2, weight=wrong)
+
+
+@pytest.mark.parametrize(
+    ("batch", "came"),
+    [
+        ((SOURCE.features, TARGET.features), "a Tensor and a Tensor"),
+        ((SOURCE, TARGET.features), "Source and a Tensor"),
+        ((SOURCE, SOURCE), "Source and Source"),
+        (((SOURCE.features, None), TARGET), "tuple and Target"),
+    ],
+)
+def test_plain_tensors_are_met_with_what_to_write(batch: tuple[object, object], came: str) -> None:
+    sentence = rf"Small takes a batch as Source\(.*; got {came}\. Write method\(Source\(fs, ls, ys\), Target\(ft, lt\)"
+    with pytest.raises(TypeError, match=sentence):
+        Small(features=2)(*batch)
+    with pytest.raises(TypeError, match=sentence):
+        Small(features=2).losses(*batch, torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, 100, float("nan"), torch.tensor(2.0), np.float32(-1)])
+def test_progress_is_a_share(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"Small needs progress from 0, at the first step, to 1.*Pass step / steps"):
+        Small(features=2, schedule="ramp")(SOURCE, TARGET, wrong)
+
+
+@pytest.mark.parametrize("right", [0, 1, 0.5, np.float32(0.5), torch.tensor(0.25), torch.tensor(1)])
+def test_any_number_from_0_to_1_is_progress(right: object) -> None:
+    method = Small(features=2, schedule="ramp")
+    wanted = method(SOURCE, TARGET, torch.tensor(float(right)))
+    assert torch.equal(method(SOURCE, TARGET, right), wanted)
+    assert sum(method.losses(SOURCE, TARGET, float(right)).values()) == wanted
+
+
+def test_what_is_no_number_is_no_progress() -> None:
+    with pytest.raises(TypeError, match="Small needs progress as a number from 0 to 1; got str"):
+        Small(features=2)(SOURCE, TARGET, "half")
+    with pytest.raises(ValueError, match=r"progress as one number; got a tensor of shape \(2,\)"):
+        Small(features=2)(SOURCE, TARGET, torch.zeros(2))
+
+
+def test_features_of_another_dtype_than_the_methods_own_layers() -> None:
+    method = Small(features=2)
+    wide = Source(SOURCE.features.double()), Target(TARGET.features.double())
+    with pytest.raises(ValueError, match=r"computes in torch.float32.* got features of torch.float64\. Convert the"):
+        method(*wide)
+    assert method.double()(*wide).dtype == torch.float64
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # which sees to it itself
+        Small(features=2)(Source(SOURCE.features.bfloat16()), Target(TARGET.features.bfloat16()))
+
+
+@pytest.mark.parametrize("make", [DANN, MCD])
+def test_features_of_another_size_than_the_method_was_made_for(make: type[Method]) -> None:
+    method = make.create(Sizes(features=3, classes=3))
+    batch = (
+        Source(torch.ones(4, 2), torch.ones(4, 3), torch.zeros(4).long()),
+        Target(torch.ones(4, 2), torch.ones(4, 3)),
+    )
+    for checked in (method, Combine(inner=method), Pairwise(sources=1, method=method)):
+        source = batch[0]._replace(domain=torch.zeros(4).long())
+        with pytest.raises(ValueError, match=rf"{make.__name__} was made for features=3; got .*\(4, 2\).*features=2"):
+            checked.check(source, batch[1])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from toy import create, network
+from toy import create, network, same, train
 
 from landbridge.dann.dann import DANN
 from landbridge.shared.extractors import create_network
 from landbridge.shared.network import Network, wrap
-from landbridge.shared.optimizer import Optimizer
+from landbridge.shared.optimizer import Optimizer, TorchOptimizer, as_optimizer
 from landbridge.shared.source_only import SourceOnly
 
 
@@ -121,3 +122,59 @@ def test_a_rate_of_a_tenth_moves_a_tenth() -> None:
         made.step()
         moved.append(before - model.head.weight)
     torch.testing.assert_close(10 * moved[0], moved[1])
+
+
+def test_names_in_any_writing() -> None:
+    assert as_optimizer("fit", "SGD") == Optimizer()
+    assert as_optimizer("fit", "adam") == Optimizer(name="adam", lr=1e-3)
+    assert as_optimizer("fit", "AdamW").name == "adamw"
+    given = Optimizer(lr=0.5)
+    assert as_optimizer("fit", given) is given
+
+
+@pytest.mark.parametrize(
+    "given", [torch.optim.Adam, partial(torch.optim.SGD, lr=0.5), torch.optim.RMSprop, lambda p: torch.optim.Adagrad(p)]
+)
+def test_classes_of_torch_train_and_resume(given: Any, tmp_path: Any) -> None:
+    path = tmp_path / "run.pt"
+    whole, start = train(create(DANN), optimizer=given), network()
+    assert not same(whole.network, start)
+    train(create(DANN), start, optimizer=given, checkpoint=path)
+    again = train(create(DANN), network(seed=3), optimizer=given, checkpoint=path)  # nothing is left to do
+    assert same(whole.network, again.network)
+
+
+def test_a_class_of_torch_moves_as_torch_does() -> None:
+    ours, theirs = network(), network()
+    made = as_optimizer("fit", partial(torch.optim.SGD, lr=0.5)).make(ours, SourceOnly())
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.5)
+    for model, optimizer in ((ours, made), (theirs, reference)):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    assert same(ours, theirs)
+
+
+def test_what_it_is_called_in_a_checkpoint_stays_from_one_process_to_the_next() -> None:
+    made = as_optimizer("fit", partial(torch.optim.SGD, lr=0.5, momentum=0.9))
+    assert str(made) == "TorchOptimizer(torch.optim.sgd.SGD(lr=0.5, momentum=0.9))"
+    assert isinstance(made, TorchOptimizer)
+    assert "0x" not in str(as_optimizer("fit", lambda p: torch.optim.SGD(p, lr=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        ("adma", ValueError, "fit: unknown optimizer 'adma'; did you mean 'adam'.* optimizer=torch.optim.RMSprop"),
+        (torch.optim.SGD([torch.zeros(1)], lr=0.1), TypeError, "got a SGD that is bound to parameters. Pass its class"),
+        (torch.optim.LBFGS, ValueError, "LBFGS wants a closure at each step, which fit has not"),
+        (partial(torch.optim.LBFGS, lr=0.1), ValueError, "LBFGS.* wants a closure"),
+        (nn.Linear, TypeError, "fit needs optimizer as .* got Linear"),
+        ({"lr": 0.1}, TypeError, r"fit needs optimizer as .* got {'lr': 0.1}"),
+        (partial(torch.optim.Adam, rate=1), ValueError, "cannot take the parameters: .*rate"),
+        (lambda p: None, TypeError, "made a NoneType"),
+    ],
+)
+def test_what_is_no_optimizer(wrong: Any, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        train(SourceOnly(), optimizer=wrong)

@@ -251,7 +251,7 @@ def test_blocks_of_unequal_size_or_too_few_rows(rows: int, method: Method) -> No
 
 def test_a_part_s_own_check_is_asked() -> None:
     source, target = batch()
-    wrong = Pairwise(sources=3, method=CDAN(features=9, classes=SIZES.classes, hidden=[4]))
+    wrong = Pairwise(sources=3, method=CDAN(features=9, classes=SIZES.classes, hidden=[4])).double()
     with pytest.raises(ValueError, match="CDAN was made for features=9"):
         wrong(source, target)
 
