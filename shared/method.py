@@ -171,14 +171,14 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has to say what it adds: write terms()")
 
     def losses(
-        self, source: Source | None, target: Target, progress: Tensor, update: Update | None = None
+        self, source: Source | None, target: Target, progress: float | Tensor, update: Update | None = None
     ) -> dict[str, Tensor]:
         """The terms, checked and weighted: what the loop adds up, and what it only records (``watches``).
 
         Args:
             source: the labelled batch; None for source-free methods.
             target: the unlabelled batch.
-            progress: training progress, a scalar tensor in [0, 1].
+            progress: of training, in [0, 1]; a number, or a scalar tensor, whose value is not asked.
             update: which of :meth:`updates`; None for a method with only one.
 
         Raises:
@@ -307,7 +307,7 @@ def _as_progress(name: str, progress: float | Tensor, like: Tensor) -> Tensor:
             raise ValueError(f"{name} needs progress as one number; got a tensor of shape {tuple(progress.shape)}.")
         if torch.compiler.is_compiling() or progress.device.type != "cpu":
             return progress
-        value: object = progress.item()
+        value: Any = progress.item()
     else:
         value = progress
     if isinstance(value, bool) or not isinstance(value, Real):
