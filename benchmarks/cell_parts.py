@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..methods import METHODS
 from ..shared.augment import RandomShift
+from ..shared.devices import resolve_device
 from ..shared.extractors import EXTRACTORS, create_network
-from ..shared.fit import resolve_device
 from ..shared.method import Method, Sizes
 from ..shared.network import Network
 from ..shared.optimizer import Optimizer

@@ -312,7 +312,7 @@ def _as_progress(name: str, progress: float | Tensor, like: Tensor) -> Tensor:
         value = progress
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} needs progress as a number from 0 to 1; got {type(value).__name__}.")
-    if not 0 <= value <= 1:  # NaN neither
+    if not 0 <= float(value) <= 1:  # NaN neither
         raise ValueError(
             f"{name} needs progress from 0, at the first step, to 1, at the end of training; got {value}. Pass "
             "step / steps."
