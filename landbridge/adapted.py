@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,13 @@ from .parts import (
 from .shared.batches import Rows
 from .shared.collect import Collected, WithoutLabels, collect
 from .shared.fit import fit
+from .shared.frames import Names, warn_unnamed
 from .shared.history import History
+from .shared.labels import as_values, number_labels
 from .shared.method import Method
 from .shared.network import Network
 from .shared.optimizer import as_optimizer
-from .shared.result import FitResult
+from .shared.result import FitResult, Predictor
 from .shared.seeds import generator
 from .shared.source_only import SourceOnly
 from .shared.tasks import check_task
@@ -108,11 +111,11 @@ class Adapted:
         return self.result.history
 
     def predict(self, X: Any) -> Array:
-        """The label of each row, of the kind that was given, (n,); values (n,) or (n, m) in regression."""
-        scores = _class_scores(self.result, _inputs("Adapted.predict", X))[1]
-        if self.classes is None:
-            return scores[:, 0] if scores.shape[1] == 1 else scores
-        return np.asarray(self.classes[scores.argmax(1)])
+        """The label of each row, of the kind that was given, (n,); values (n,) or (n, m) in regression.
+
+        Columns of frames go by name, in whatever order they stand.
+        """
+        return Predictor.of(self.result).predict(X)
 
     def predict_proba(self, X: Any) -> Array:
         """Class probabilities (n, k), columns in the order of ``classes``.
@@ -120,10 +123,14 @@ class Adapted:
         Raises:
             ValueError: in regression.
         """
-        if self.classes is None:
-            raise ValueError("Adapted.predict_proba is for classes; task='regression' has predict alone.")
-        scores = _class_scores(self.result, _inputs("Adapted.predict_proba", X))[1]
-        return np.asarray(torch.from_numpy(scores).softmax(1).numpy())
+        return Predictor.of(self.result).predict_proba(X)
+
+    def save(self, path: Path | str) -> None:
+        """Write what predicts into one file: weights, classes, columns, the head's name; it holds no code.
+
+        ``landbridge.load(path)`` predicts what this does, to the bit; of a module of your own ``load(path, module)``.
+        """
+        Predictor.of(self.result).save(path)
 
     def __str__(self) -> str:
         both = [self.before, self.after] if self.before is not None else [self.after]
@@ -211,14 +218,15 @@ def adapt(
     if isinstance(holdout, bool) or not isinstance(holdout, (int, float)) or not 0 <= holdout < 1:
         raise ValueError(f"adapt needs holdout as a share in [0, 1); got {holdout!r}. Use 0 to hold none out.")
     source = collect("adapt", "Xs", Xs, ys, labelled=True)
-    target = collect("adapt", "Xt", Xt)
+    target = collect("adapt", "Xt", Xt, columns=source.columns)
+    warn_unnamed("adapt", "Xt", source.columns, target.columns)
     if source.inputs.shape[1:] != target.inputs.shape[1:]:
         raise ValueError(
             f"adapt needs source and target rows of one shape; got Xs {tuple(source.inputs.shape)} and Xt "
             f"{tuple(target.inputs.shape)}. Keep the features both have, or resize the images."
         )
     classes, labels = _encoded(task, source.labels, head_size("adapt", model, head, source.inputs))
-    scored = None if evaluate is None else _scored(evaluate, target, classes, labels)
+    scored = None if evaluate is None else _scored(evaluate, target, classes, labels, source.columns)
     held = _held_out(labels, holdout, classes is not None, seed)
     trained = _take(source.inputs, ~held)
     outputs = len(classes) if classes is not None else labels.shape[1] if labels.ndim == 2 else 1
@@ -240,6 +248,7 @@ def adapt(
         result = fit(start, method, (trained, known if units is None else units.out(known)), target.inputs, **options)
         if units is not None:
             units.back(result.network.head)
+        result.classes, result.columns = classes, source.columns
         held_out = None if not held.any() else (_take(source.inputs, held), labels[held])
         return result, _scores(result, known, held_out, target.inputs, scored, task)
 
@@ -305,42 +314,25 @@ def negative_transfer(before: Scores | None, after: Scores, classes: int) -> lis
     return found
 
 
-def _inputs(function: str, X: Any) -> Any:
-    return collect(function, "X", X).inputs
-
-
 def _encoded(task: str, labels: Array | None, logits: int | None) -> tuple[Array | None, Array]:
     """The classes in the order of the logits, and each label's number; values as they are in regression."""
     assert labels is not None
     if task == "regression":
-        if labels.dtype.kind not in "fiub":
-            raise TypeError(f"adapt needs numbers as labels for task='regression'; got dtype {labels.dtype}.")
-        return None, labels.astype(np.float32)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise ValueError(
-            f"adapt needs one class a row, shape ({len(labels)},); got labels of shape {labels.shape}. For one-hot "
-            "labels pass labels.argmax(1); for several values a row task='regression'."
-        )
-    if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():
-        raise ValueError("adapt got labels that are no whole numbers. Pass task='regression' if they are values.")
-    try:
-        classes, numbers = np.unique(labels, return_inverse=True)
-    except TypeError as error:
-        raise TypeError(
-            f"adapt needs labels that compare with each other, all numbers or all strings: {error}"
-        ) from error
+        return None, as_values("adapt", "ys", labels).astype(np.float32)
+    classes, numbers = number_labels("adapt", "ys", labels, values="Pass task='regression' if they are values.")
     if len(classes) < 2 or (task == "binary" and len(classes) != 2):
         needed = "2 classes" if task == "binary" else "at least 2 classes"
         raise ValueError(f"adapt needs source labels of {needed}; got {len(classes)}: {classes[:5].tolist()}.")
-    whole = labels.dtype.kind in "iu" and task == "classification"
-    if whole and logits is not None and len(classes) < logits and labels.min() >= 0 and labels.max() < logits:
-        return np.arange(logits), labels.astype(np.int64)  # numbers of the head's own classes, not all of them here
-    return classes, np.asarray(numbers, dtype=np.int64).reshape(-1)
+    whole = classes.dtype.kind in "iuf" and task == "classification"
+    if whole and logits is not None and len(classes) < logits and classes[0] >= 0 and classes[-1] < logits:
+        every = np.arange(logits).astype(classes.dtype)  # numbers of the head's own classes, not all of them here
+        return number_labels("adapt", "ys", labels, every)
+    return classes, numbers
 
 
-def _scored(evaluate: Any, target: Collected, classes: Array | None, known: Array) -> tuple[Any, Array]:
+def _scored(
+    evaluate: Any, target: Collected, classes: Array | None, known: Array, columns: Names | None
+) -> tuple[Any, Array]:
     """Target rows and their labels as numbers (-1 for a class the source lacks), which only score."""
     array = evaluate.detach().cpu().numpy() if isinstance(evaluate, Tensor) else evaluate
     lone = isinstance(array, (list, np.ndarray)) or hasattr(array, "__array__")
@@ -352,7 +344,7 @@ def _scored(evaluate: Any, target: Collected, classes: Array | None, known: Arra
             )
         given = collect("adapt", "evaluate", target.inputs, array, labelled=True)
     else:
-        given = collect("adapt", "evaluate", evaluate, labelled=True)
+        given = collect("adapt", "evaluate", evaluate, labelled=True, columns=columns)
     if given.inputs.shape[1:] != target.inputs.shape[1:]:
         raise ValueError(
             f"adapt needs rows in evaluate= like those of Xt; got {tuple(given.inputs.shape)} and "
@@ -362,8 +354,7 @@ def _scored(evaluate: Any, target: Collected, classes: Array | None, known: Arra
     assert labels is not None
     if classes is None:
         values = known.shape[1] if known.ndim == 2 else 1
-        if labels.dtype.kind not in "fiub":
-            raise TypeError(f"adapt needs numbers in evaluate= for task='regression'; got dtype {labels.dtype}.")
+        labels = as_values("adapt", "evaluate", labels)
         if labels.size != values * len(labels):
             raise ValueError(
                 f"adapt needs as many values a row in evaluate= as in ys, which has {values}; got {labels.shape}."
@@ -374,14 +365,12 @@ def _scored(evaluate: Any, target: Collected, classes: Array | None, known: Arra
             f"adapt needs one class a row in evaluate=, shape ({len(labels)},); got {labels.shape}. For one-hot labels "
             "pass labels.argmax(1)."
         )
-    place = {label: i for i, label in enumerate(classes.tolist())}
-    found = labels.reshape(-1).tolist()
-    numbers = np.array([place.get(label, -1) for label in found])
+    numbers = number_labels("adapt", "evaluate", labels, classes).numbers
     if (numbers < 0).all():
-        few = list(dict.fromkeys(found))[:5]
+        few = list(dict.fromkeys(labels.reshape(-1).tolist()))[:5]
         raise ValueError(
-            f"adapt got no class of the source in evaluate=: {few}, of kind {type(few[0]).__name__}, where the source "
-            f"has {classes[:5].tolist()}, of kind {type(classes[:1].tolist()[0]).__name__}. Pass labels as in ys."
+            f"adapt got no class of the source in evaluate=: {few}, where the source has {classes[:5].tolist()}. Pass "
+            "labels as in ys."
         )
     return given.inputs, numbers
 

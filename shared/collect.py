@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 from .batches import Rows
 from .checkpoint import random_states, set_random_states
 from .checks import NonFiniteError
+from .frames import Names, is_frame, read_frame
 from .seeds import derive_seed, seed_globally, seed_libraries
 
 __all__ = ["Collected", "WithoutLabels", "as_native", "collect", "without_labels"]
@@ -27,6 +28,7 @@ class Collected(NamedTuple):
     inputs: Tensor | Array | Rows  # (n, ...)
     labels: Array | None  # (n,) or (n, m)
     ordered: bool = True  # False: a loader shuffled them, so that row i is not row i of anything else
+    columns: Names | None = None  # of a frame
 
 
 class WithoutLabels:
@@ -57,7 +59,16 @@ def without_labels(data: Any) -> WithoutLabels:
     return WithoutLabels(data)
 
 
-def collect(function: str, name: str, data: Any, labels: Any = None, *, labelled: bool = False) -> Collected:
+def collect(
+    function: str,
+    name: str,
+    data: Any,
+    labels: Any = None,
+    *,
+    labelled: bool = False,
+    columns: Names | None = None,
+    of: str = "Xs",
+) -> Collected:
     """All rows of one domain, from whatever holds them.
 
     Arrays, tensors, memory maps and what numpy makes an array of are taken as they are. Datasets and loaders are
@@ -72,10 +83,13 @@ def collect(function: str, name: str, data: Any, labels: Any = None, *, labelled
             ``DataLoader``.
         labels: (n,) or (n, m), where ``data`` holds none.
         labelled: whether labels are needed; without, they are refused, so that none can leak.
+        columns: those a frame needs, in this order; None: those it has.
+        of: what has these columns.
 
     Raises:
         TypeError: for what holds no numbers (objects, strings, images of PIL), dictionaries, or labels of the target.
-        ValueError: for no rows, rows of unequal shapes, another number of labels than rows; NonFiniteError for NaN.
+        ValueError: for a frame of other columns, no rows, rows of unequal shapes, another number of labels than rows;
+            NonFiniteError for NaN.
 
     >>> loader = torch.utils.data.DataLoader(torch.arange(10.0).view(5, 2), batch_size=2)  # of 2, 2 and 1 rows
     >>> collect("adapt", "Xt", loader).inputs.shape
@@ -83,17 +97,19 @@ def collect(function: str, name: str, data: Any, labels: Any = None, *, labelled
     """
     stripped = isinstance(data, WithoutLabels)
     inner = data.data if isinstance(data, WithoutLabels) else data
+    names: Names | None = None
     if stripped and labelled:
         raise TypeError(f"{function} needs the labels of {name}; got without_labels(...). Pass the data themselves.")
     if isinstance(inner, tuple):
         inputs, found = _pair(function, name, inner, labelled or stripped)
-        inputs, ordered = _as_rows(function, name, inputs), True
+        inputs, names = _read(function, name, inputs, columns, of)
+        ordered = True
     elif _is_dataset(inner):
         with _kept_random_states(name):
             inputs, found = _gathered(function, name, inner, labelled or stripped)
         ordered = _is_ordered(inner)
     else:
-        inputs, found, ordered = _as_rows(function, name, inner), None, True
+        (inputs, names), found, ordered = _read(function, name, inner, columns, of), None, True
     if inputs.ndim < 2 or len(inputs) == 0:
         raise ValueError(
             f"{function} needs {name} of shape (samples, features) or (samples, channels, height, width); got "
@@ -101,8 +117,18 @@ def collect(function: str, name: str, data: Any, labels: Any = None, *, labelled
         )
     _check_finite(function, name, inputs)
     if not labelled:
-        return Collected(inputs, None, ordered)
-    return Collected(inputs, _labels(function, name, len(inputs), found, labels), ordered)
+        return Collected(inputs, None, ordered, names)
+    return Collected(inputs, _labels(function, name, len(inputs), found, labels), ordered, names)
+
+
+def _read(
+    function: str, name: str, value: Any, columns: Names | None, of: str
+) -> tuple[Tensor | Array | Rows, Names | None]:
+    """Rows, and the names of their columns where they came in a frame."""
+    if not is_frame(value):
+        return _as_rows(function, name, value), None
+    read = read_frame(function, name, value, columns, of=of)
+    return as_native(read.values), read.columns
 
 
 def _pair(function: str, name: str, given: tuple[Any, ...], allowed: bool) -> tuple[Any, Any]:
@@ -200,6 +226,7 @@ def _is_dataset(data: Any) -> bool:
     if isinstance(data, (DataLoader, Dataset)):
         return True
     known = isinstance(data, (list, Tensor, np.ndarray, Rows, Mapping, str)) or hasattr(data, "__array__")
+    known = known or is_frame(data)
     return not known and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
@@ -284,6 +311,8 @@ def _check_finite(function: str, name: str, inputs: Tensor | Array | Rows) -> No
 
 
 def _as_label(value: Any) -> Array:
+    if isinstance(value, (list, tuple)) and 0 < sum(isinstance(one, str) for one in value) < len(value):
+        return np.array(value, dtype=object)  # numpy would make strings of the numbers
     array: Array = np.asarray(_known(value.detach().cpu()) if isinstance(value, Tensor) else value)
     return array if array.dtype.kind not in "fiu" else as_native(array)
 

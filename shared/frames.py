@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from .checks import NonFiniteError
 from .labels import is_missing
 
-__all__ = ["Frame", "align", "column_names", "column_order", "is_frame", "read_frame", "reorder", "warn_unnamed"]
+__all__ = [
+    "Frame",
+    "Names",
+    "align",
+    "column_names",
+    "column_order",
+    "is_frame",
+    "read_frame",
+    "reorder",
+    "warn_unnamed",
+]
 
 Array = NDArray[Any]
 Names = tuple[Hashable, ...]
@@ -151,7 +161,7 @@ def read_frame(
     return Frame(values, found)
 
 
-def warn_unnamed(function: str, name: str, columns: Names | None, found: Names | None) -> None:
+def warn_unnamed(function: str, name: str, columns: Names | None, found: Names | None, *, stacklevel: int = 3) -> None:
     """Say, as scikit-learn does, that columns go by their place where one side alone has names."""
     has = [names is not None and not _unnamed(names) for names in (columns, found)]
     if has[0] == has[1]:
@@ -160,7 +170,7 @@ def warn_unnamed(function: str, name: str, columns: Names | None, found: Names |
         f"{function} got {name} {'without' if has[0] else 'with'} column names, where the rows trained on came "
         f"{'with' if has[0] else 'without'} them: columns are taken by their place.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
 
 

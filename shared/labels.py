@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Numbered", "as_label_column", "is_missing", "number_labels", "number_together"]
+from .checks import NonFiniteError
+
+__all__ = ["Numbered", "as_label_column", "as_values", "is_missing", "number_labels", "number_together"]
 
 Array = NDArray[Any]
 SHOWN = 5  # labels in a message
@@ -52,9 +54,9 @@ def number_labels(
         values: what to do with numbers that are not whole, as a sentence.
 
     Raises:
-        TypeError: for what is no label: values, dates, lists; for numbers beside strings; for labels of another kind
-            than ``classes``.
-        ValueError: for a missing label, or another shape.
+        TypeError: for what is no label: dates, lists; for numbers beside strings; for labels of another kind than
+            ``classes``.
+        ValueError: for numbers that are not whole, a missing label, or another shape.
 
     >>> number_labels("adapt", "ys", ["dog", "cat", "dog"])
     Numbered(classes=array(['cat', 'dog'], dtype='<U3'), numbers=array([1, 0, 1]))
@@ -150,10 +152,56 @@ def as_label_column(
             raise _missing(function, name, np.flatnonzero(gone), len(array))
         odd = np.flatnonzero(~gone & ((array != np.round(array)) | np.isinf(array)))
         if len(odd):
-            raise TypeError(
+            raise ValueError(
                 f"{function} needs {name} as classes; got labels that are no whole numbers: {array[odd[0]]} in row "
                 f"{odd[0]}. {values}"
             )
+    return array
+
+
+def as_values(function: str, name: str, values: Any, *, missing: bool = False) -> Array:
+    """Values of a regression as numbers, (n,) or (n, m), whatever holds them.
+
+    Args:
+        function: the caller, which opens every message.
+        name: of the argument.
+        values: numbers or booleans: an array, a tensor, a list, a column of a frame or several.
+        missing: allow missing values, which become NaN.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for another shape; NonFiniteError for missing or infinite values.
+
+    >>> as_values("adapt", "ys", np.array([1, 2.5, True], dtype=object))
+    array([1. , 2.5, 1. ])
+    """
+    from .frames import is_frame, read_frame  # which looks at single entries by what stands here
+
+    array = (
+        read_frame(function, name, values, finite=False).values
+        if is_frame(values)
+        else _as_array(function, name, values)
+    )
+    if array.dtype.kind == "O":
+        flat = [_plain(value) for value in array.reshape(-1)]
+        odd = [value for value in flat if not is_missing(value) and not isinstance(value, Real)]
+        if odd:
+            raise TypeError(
+                f"{function} needs numbers in {name} for task='regression'; got {type(odd[0]).__name__} ({odd[0]!r})."
+            )
+        whole = all(isinstance(value, Integral) for value in flat)
+        flat = flat if whole else [np.nan if is_missing(value) else float(value) for value in flat]
+        array = np.array(flat).reshape(array.shape)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{function} needs numbers in {name} for task='regression'; got dtype {array.dtype}.")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{function} needs values in {name} of shape (n,) or (n, m); got {array.shape}.")
+    rows = array.reshape(len(array), -1)
+    bad = np.flatnonzero((np.isinf(rows) if missing else ~np.isfinite(rows)).any(1))
+    if len(bad):
+        raise NonFiniteError(
+            f"{function} got NaN or inf in {name}: {len(bad)} of {len(array)} rows, the first is row {bad[0]}."
+        )
     return array
 
 
@@ -235,8 +283,6 @@ def _text(label: str | bytes) -> str:
 
 
 def _missing(function: str, name: str, rows: NDArray[np.int64], n: int) -> ValueError:
-    from .checks import NonFiniteError
-
     return NonFiniteError(
         f"{function} got missing labels in {name}: {len(rows)} of {n} rows, the first is row {rows[0]}. Drop these "
         "rows; rows without a label are target rows."

@@ -69,7 +69,7 @@ def frame():
     ],
 )
 def test_rows_without_labels(make):
-    inputs, labels, ordered = collect("adapt", "Xt", make())
+    inputs, labels, ordered, _ = collect("adapt", "Xt", make())
     np.testing.assert_array_equal(np.asarray(inputs), X.numpy())
     assert labels is None
     assert ordered

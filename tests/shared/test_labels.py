@@ -90,8 +90,8 @@ def test_the_first_argument_is_numbered_first_whatever_the_second_holds() -> Non
     [
         (["a", 1], TypeError, "of one kind; got strings ('a' in row 0) beside numbers (1 in row 1)"),
         (np.array([True, 2], dtype=object), TypeError, "booleans (True in row 0) beside numbers"),
-        ([0.5, 1.0], TypeError, "no whole numbers: 0.5 in row 0. Round them."),
-        ([np.inf, 1.0], TypeError, "no whole numbers: inf in row 0"),
+        ([0.5, 1.0], ValueError, "no whole numbers: 0.5 in row 0. Round them."),
+        ([np.inf, 1.0], ValueError, "no whole numbers: inf in row 0"),
         ([np.nan, 1.0], ValueError, "missing labels in ys: 1 of 2 rows, the first is row 0"),
         (["a", None, None], ValueError, "missing labels in ys: 2 of 3 rows, the first is row 1"),
         (pd.array([1, None], dtype="Int64"), ValueError, "missing labels in ys: 1 of 2"),
