@@ -39,11 +39,13 @@ from .cell_parts import (
 )
 from .datasets import Split, TaskData
 from .datasets.base import hash_order
+from .hits import write_hits
 from .memory import peak_memory, reset_peak
 from .own_methods import OwnMethod
 from .results import SCHEMA, Cell, Checkpoint, cell_folder, write_result
 from .selection import score_cell
 from .settings import CellSettings
+from .threads import BEGUN, begin, in_words
 
 __all__ = [
     "Job",
@@ -114,6 +116,7 @@ def run_cell(job: Job) -> Cell:
         method = build_method(settings, len(data.classes), job.own)
     train = trained_on(settings, data)
     outputs = _Outputs(job, data, device)
+    had = begin(job.work, torch.get_num_threads(), resumed=(job.work / "training.pt").is_file())
     result = fit(
         network,
         method,
@@ -129,7 +132,8 @@ def run_cell(job: Job) -> Cell:
     )
     # what label-free validators say, while the outputs are there: all of them, if the outputs are not kept
     score_cell(job.work, list(VALIDATORS) if job.keep == "scores" else None)
-    cell = _cell(job, data, score(job.work), result.seconds, peak_memory(device) if watched else None, device)
+    memory = peak_memory(device) if watched else None
+    cell = _cell(job, data, score(job.work), result.seconds, memory, {**environment(device), "threads": in_words(had)})
     _finish(job, cell)
     return cell
 
@@ -140,17 +144,19 @@ def _run_classical(job: Job, data: TaskData, started: float, watched: bool) -> C
     settings, device = job.settings, torch.device("cpu")
     found = run_classical(settings.adaptation, settings.rules, data, seed=settings.seed)
     accuracy = float((found.predictions == data.target_eval.labels).mean())
-    _save_arrays(job.work / "predictions.npz", {"rows": data.target_eval.rows, "predictions": found.predictions})
+    rows, labels = data.target_eval.rows, data.target_eval.labels
+    _save_arrays(job.work / "predictions.npz", {"rows": rows, "predictions": found.predictions})
+    write_hits(job.work, rows, labels, {0: found.predictions})
     (job.work / "chosen.json").write_text(json.dumps(found.chosen, indent=2, sort_keys=True) + "\n")
     seconds = time.perf_counter() - started
     memory = peak_memory(device) if watched else None
-    cell = _cell(job, data, [Checkpoint(step=0, target_eval=accuracy)], seconds, memory, device)
+    cell = _cell(job, data, [Checkpoint(step=0, target_eval=accuracy)], seconds, memory, environment(device))
     _finish(job, cell)
     return cell
 
 
 def _cell(
-    job: Job, data: TaskData, checkpoints: list[Checkpoint], seconds: float, memory: float | None, device: torch.device
+    job: Job, data: TaskData, checkpoints: list[Checkpoint], seconds: float, memory: float | None, made: dict[str, Any]
 ) -> Cell:
     settings = job.settings
     return Cell(
@@ -170,7 +176,7 @@ def _cell(
         seconds=seconds,
         peak_memory=memory,
         finished=datetime.now(timezone.utc),
-        environment=environment(device),
+        environment=made,
     )
 
 
@@ -242,17 +248,24 @@ def _half(values: Tensor) -> np.ndarray[Any, Any]:
 
 
 def score(folder: Path) -> list[Checkpoint]:
-    """Accuracy at each stored checkpoint. With the oracle's choice it is the one reader of target labels."""
+    """Accuracy at each stored checkpoint. With the oracle's choice it is the one reader of target labels.
+
+    Which rows are right is kept beside (:mod:`.hits`), for tests on the same images.
+    """
     with np.load(folder / "target_labels.npz", allow_pickle=False) as file:
-        labels = file["target_eval/labels"]
-    found = []
+        labels, rows = file["target_eval/labels"], file["target_eval/rows"]
+    found, predictions = [], {}
     for path in sorted((folder / "outputs").glob("step-*.npz")):
         with np.load(path, allow_pickle=False) as file:
-            target = float((file["target_eval/predictions"] == labels).mean())
+            predicted = file["target_eval/predictions"]
+            target = float((predicted == labels).mean())
             holdout = None
             if "source_holdout/predictions" in file:
                 holdout = float((file["source_holdout/predictions"] == file["source_holdout/all_labels"]).mean())
-        found.append(Checkpoint(step=int(path.stem.split("-")[1]), target_eval=target, source_holdout=holdout))
+        step = int(path.stem.split("-")[1])
+        predictions[step] = predicted
+        found.append(Checkpoint(step=step, target_eval=target, source_holdout=holdout))
+    write_hits(folder, rows, labels, predictions)
     return found
 
 
@@ -266,7 +279,8 @@ def _finish(job: Job, cell: Cell) -> None:
     """Put the finished cell in its place; an older one of the same settings makes room only then."""
     # in this order: stopped in between, the cell can still be scored, or else starts afresh
     write_result(job.work, cell)
-    (job.work / "training.pt").unlink(missing_ok=True)
+    for name in ("training.pt", BEGUN):
+        (job.work / name).unlink(missing_ok=True)
     if job.keep == "scores":
         shutil.rmtree(job.work / "outputs", ignore_errors=True)
     if job.folder.exists():

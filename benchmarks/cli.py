@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .settings import CellSettings
     from .suite import Suite
     from .table import Table
+    from .threads import Threads
 
 __all__ = ["app", "run"]
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Domain adaptation: benchmark tables that can be trusted.",
 )
+SAID = 6  # sentences of a kind before they are only counted
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 app.add_typer(data_app, name="data")
@@ -66,6 +68,13 @@ def bench(
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Cells side by side. If left out: one a core on a CPU, one on a GPU."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of each cell. If left out: what the folder was begun with, else OMP_NUM_THREADS, else cores / jobs.",
+        ),
     ] = None,
     keep_outputs: Annotated[
         str,
@@ -110,6 +119,7 @@ def bench(
     from . import runner
     from .own_methods import read_own, with_own
     from .suite import choose_backbone, read_suite
+    from .threads import choose_threads, keep_threads
 
     if keep_outputs not in ("all", "scores"):
         raise ValueError("--keep-outputs: " + nearest("word", keep_outputs, ["all", "scores"]))
@@ -134,7 +144,10 @@ def bench(
         network, sentence = unless_told(chosen, network, source, data, normalise)
         if sentence:
             errors.print(sentence)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    side_by_side = jobs or (cores if where.type == "cpu" else 1)
     with runner.exclusive(out):
+        of_each = choose_threads(out, threads, cores=cores, side_by_side=side_by_side, fresh=fresh)
         found = runner.plan(
             chosen,
             protocol=protocol,
@@ -151,11 +164,12 @@ def bench(
             backbone=network,
             weights=source,
             own=own,
+            threads=of_each.number,
             say=errors.print,
         )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        processes = max(1, min(jobs or (cores if where.type == "cpu" else 1), len(found.jobs)))
-        failures = _run_grid(found, processes, max(1, cores // processes), out)
+        if found.jobs:
+            keep_threads(out, of_each.number)
+        failures = _run_grid(found, max(1, min(side_by_side, len(found.jobs))), of_each, out)
     if found.done or len(failures) < len(found.jobs):
         _make_table(out, validator, chosen, found.identities)
     if failures:
@@ -183,17 +197,22 @@ def _prepare_what_changed(suite: Suite, tasks: list[str], data: Path) -> None:
         forget_data()
 
 
-def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Failure]:
+def _run_grid(found: Plan, processes: int, threads: Threads, out: Path) -> list[Failure]:
     from . import runner
 
-    for sentence in found.changed[:6]:
+    for sentence in found.other_threads[:SAID]:
+        errors.print(sentence)
+    if len(found.other_threads) > SAID:
+        errors.print(f"... and {len(found.other_threads) - SAID} more cells begun with other threads")
+    for sentence in found.changed[:SAID]:
         errors.print(f"settings changed, runs again: {sentence}")
-    if len(found.changed) > 6:
-        errors.print(f"... and {len(found.changed) - 6} more cells with changed settings")
+    if len(found.changed) > SAID:
+        errors.print(f"... and {len(found.changed) - SAID} more cells with changed settings")
     total = len(found.jobs)
     already = f"; {found.done} are there already" if found.done else ""
     begun = f"; {found.resumed} go on where they stopped" if found.resumed else ""
-    errors.print(f"{total} cells to run, {processes} at a time, {threads} thread(s) each{already}{begun}")
+    why = f" ({threads.why})" if threads.why else ""
+    errors.print(f"{total} cells to run, {processes} at a time, {threads.number} thread(s) each{why}{already}{begun}")
     if not total:
         return []
     started = time.monotonic()
@@ -209,7 +228,7 @@ def _run_grid(found: Plan, processes: int, threads: int, out: Path) -> list[Fail
         errors.print(f"[{ended}/{total}] {what}  {how}  (about {_duration(left)} left)")
 
     try:
-        return runner.run(found.jobs, processes=processes, threads=threads, ended=report)
+        return runner.run(found.jobs, processes=processes, threads=threads.number, ended=report)
     except KeyboardInterrupt:
         errors.print(
             f"stopped: {ended} of {total} cells are done and kept in {out}. Run the same command again to go on "
@@ -245,6 +264,7 @@ def _read(out: Path) -> tuple[list[Cell], list[str]]:
 
 
 def _make_table(out: Path, validator: str, suite: Suite | None = None, identities: Collection[str] = ()) -> Table:
+    from .departures import filled_in
     from .render import print_table, write_tables
     from .results import asked_for
     from .selection import selections
@@ -254,7 +274,7 @@ def _make_table(out: Path, validator: str, suite: Suite | None = None, identitie
     cells, problems = _read(out)
     known = [suite] if suite is not None else []
     known += shipped(sorted({cell.suite for cell in cells} - {s.name for s in known}))
-    shown = asked_for(cells, identities)
+    shown = asked_for(filled_in(cells, known), identities)
     table = summarise(
         shown,
         published=[row for s in known for row in s.published],

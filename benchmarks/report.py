@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..shared.files import write_atomically
 from ..shared.names import nearest
 from .blocks import BOUND, CHOSEN, Block, Table
+from .departures import filled_in
 from .report_data import (
     Confusion,
     Cost,
@@ -122,8 +123,9 @@ def _selections(
 
 def _render(found: _Found, validator: str) -> str:
     suites = shipped(sorted({cell.suite for cell in found.cells}))
+    filled = filled_in(found.cells, suites)
     table = summarise(
-        found.cells,
+        filled,
         published=[row for suite in suites for row in suite.published],
         order=[method for suite in suites for method in suite.methods],
         tasks=[task for suite in suites for task in suite.tasks],
@@ -131,7 +133,7 @@ def _render(found: _Found, validator: str) -> str:
         selections=found.selections,
         validator=validator,
     )
-    cells, _ = newest(found.cells)
+    cells, _ = newest(filled)
     matrices = sum(len(block.rows) * len(block.tasks) for block in table.blocks)
     views = [
         _view(f"b{number}", table, block, [cell for cell in cells if cell.group == _group(block)], found, matrices)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 from ..shared.files import write_atomically
+from .departures import with_departures
 
 __all__ = [
     "SCHEMA",
@@ -117,8 +118,8 @@ class Cell(BaseModel):
 
     @property
     def group(self) -> tuple[str, str, str, str]:
-        """What one block of a table has in common: suite, protocol, network, track."""
-        return (self.suite, self.protocol, self.network, self.track)
+        """What one block of a table has in common: suite, protocol and where it is left, network, track."""
+        return (self.suite, with_departures(self.protocol, self.settings), self.network, self.track)
 
     @property
     def key(self) -> tuple[str, str, str, str, str, str, int]:
@@ -224,7 +225,8 @@ def asked_for(cells: Iterable[Cell], identities: Collection[str]) -> list[Cell]:
 
 
 def _place(cell: Cell) -> tuple[str, str, str, str, str, int]:
-    return (cell.suite, cell.protocol, cell.track, cell.task, cell.method, cell.seed)
+    suite, protocol, _, track = cell.group
+    return (suite, protocol, track, cell.task, cell.method, cell.seed)
 
 
 def newest(cells: Iterable[Cell]) -> tuple[list[Cell], int]:

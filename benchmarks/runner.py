@@ -16,6 +16,7 @@ from .own_methods import OwnMethod
 from .results import Cell
 from .settings import BackboneSettings, CellSettings
 from .suite import Suite
+from .threads import begun_with
 from .workers import run_jobs
 
 __all__ = ["Failure", "GridError", "Plan", "exclusive", "plan", "run"]
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
         resumed: how many of the jobs an earlier run has begun.
         changed: sentences about cells that are there with other settings.
         identities: of all cells asked for, done and to do.
+        other_threads: sentences about cells that were begun with another number of threads.
     """
 
     jobs: list[Job]
@@ -49,6 +51,7 @@ class Plan(NamedTuple):
     resumed: int
     changed: list[str]
     identities: frozenset[str]
+    other_threads: tuple[str, ...] = ()
 
 
 def plan(
@@ -68,9 +71,12 @@ def plan(
     backbone: BackboneSettings | None = None,
     weights: Path | str = "pretrained",
     own: Sequence[OwnMethod] = (),
+    threads: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Plan:
     """Find out what is missing, and whether it can be made: data read, methods built, room on the disk.
+
+    ``threads`` is what each cell is going to have; cells that were begun with others are told of.
 
     Raises:
         GridError: for a disk too full.
@@ -78,6 +84,7 @@ def plan(
     """
     jobs: list[Job] = []
     changed: list[str] = []
+    other_threads: list[str] = []
     mine = {each.name: each for each in own}
     identities = set()
     done = resumed = 0
@@ -100,13 +107,15 @@ def plan(
                 elif (job.folder / "result.json").is_file():
                     done += 1
                     continue
-                resumed += (job.work / "training.pt").is_file()
+                if (job.work / "training.pt").is_file():
+                    resumed += 1
+                    other_threads += _other_threads(job, threads)
                 changed += _changes(job)
                 jobs.append(job)
     _check_space(out, jobs, keep)
     # seed by seed, so that an interrupted grid has whole rows of few seeds rather than few rows
     jobs.sort(key=lambda job: job.settings.seed)
-    return Plan(jobs, done, resumed, changed, frozenset(identities))
+    return Plan(jobs, done, resumed, changed, frozenset(identities), tuple(other_threads))
 
 
 def _check_folder(out: Path) -> None:
@@ -139,6 +148,23 @@ def _most_bytes(settings: CellSettings) -> int:
     return settings.rules.checkpoints * 4 * KEPT_ROWS * (feature_size(settings) + 30) * 2
 
 
+def _other_threads(job: Job, threads: int | None) -> list[str]:
+    """A sentence if the cell was begun with another number of threads."""
+    had = begun_with(job.work)
+    if threads is None or not had or set(had) == {threads}:
+        return []
+    s = job.settings
+    return [
+        f"{s.task} {s.method} seed {s.seed} was begun with {_threads(had[-1])} and goes on with {threads}: its numbers "
+        f"will not be those of an uninterrupted run. Pass --threads {had[-1]} to go on as it began, or --fresh to "
+        "begin again."
+    ]
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread" + ("" if number == 1 else "s")
+
+
 def _changes(job: Job) -> list[str]:
     """A sentence if the cell is there with other settings, and which these are."""
     s = job.settings
@@ -149,7 +175,7 @@ def _changes(job: Job) -> list[str]:
             theirs = json.loads((other / "result.json").read_text(encoding="utf-8"))["settings"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        ours = s.model_dump(mode="json")
+        ours = s.model_dump(mode="json", exclude={"departs"})  # which says in words what the rules say
         if not isinstance(theirs, dict) or theirs.get("protocol") != s.protocol:
             continue  # another table's
         told = [f"{k} {a!r} -> {b!r}" for k, a, b in _differences(_filled_in(theirs), ours)]
@@ -160,9 +186,9 @@ def _changes(job: Job) -> list[str]:
 
 def _filled_in(settings: dict[str, Any]) -> dict[str, Any]:
     """Stored settings with what came later at its default."""
-    given = {name: value for name, value in settings.items() if name != "classes"}
+    given = {name: value for name, value in settings.items() if name not in ("classes", "departs")}
     try:
-        return CellSettings.model_validate(given).model_dump(mode="json")
+        return CellSettings.model_validate(given).model_dump(mode="json", exclude={"departs"})
     except ValueError:  # of another version
         return given
 

@@ -214,6 +214,7 @@ class CellSettings(Settings):
     backbone: BackboneSettings | None = None
     images: FolderSettings | None = None
     features: FeatureSettings | None = None
+    departs: tuple[str, ...] = ()  # in words, what of this is not as the protocol has it; see departures.py
 
     @property
     def track(self) -> str:
@@ -226,7 +227,13 @@ class CellSettings(Settings):
         """sha256 over the settings, the data, the schema of results and the versions of method and network."""
         settings = self.model_dump(
             mode="json",
-            exclude={"rules": {"tasks", "seeds"}, "adaptation": {"label", "source"}, "images": True, "features": True},
+            exclude={
+                "rules": {"tasks", "seeds"},
+                "adaptation": {"label", "source"},
+                "images": True,
+                "features": True,
+                "departs": True,
+            },
         )
         if self.adaptation.classifier is not None:  # nothing is trained in steps
             del settings["training"]

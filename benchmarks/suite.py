@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..shared.names import nearest
 from .datasets.features import FeatureSettings
 from .datasets.folders import FolderSettings
+from .departures import departures
 from .published import Published
 from .settings import (
     DEFAULT_ROWS,
@@ -176,9 +178,8 @@ class Suite(Settings):
         training = self.frozen.training if frozen else self.training
         if row.optimizer is not None and not frozen:
             training = training.model_copy(update={"optimizer": row.optimizer})
-        if frozen:
-            steps = steps or self.frozen.steps
         rules = self.protocols[protocol]
+        usual = rules.model_copy(update={"steps": self.frozen.steps} if frozen else {})
         if rules.tuned == "target" and row.classifier is None:
             raise SuiteError(
                 f"{self.name}/{protocol} searches the settings of classical rows by target labels; {method!r} is none. "
@@ -193,6 +194,7 @@ class Suite(Settings):
             }
         )
         wanted = {"steps": steps, "checkpoints": checkpoints}
+        rules = usual.model_copy(update={k: v for k, v in wanted.items() if v is not None})
         network = self.tasks[task]
         if backbone is not None:
             network = TaskSettings(network=backbone.name, channels=3)
@@ -204,14 +206,29 @@ class Suite(Settings):
             seed=seed,
             dataset=self.dataset,
             size=_side(backbone) if backbone is not None else EXTRACTORS[network.network].side,
-            rules=rules.model_copy(update={k: v for k, v in wanted.items() if v is not None}),
+            rules=rules,
             network=network,
             adaptation=row,
             training=training,
             backbone=backbone,
             images=self.images,
             features=self.features,
+            departs=()
+            if row.classifier is not None  # nothing is trained in steps
+            else departures(rules=rules, usual=usual, backbone=backbone, usual_backbone=self._usual_backbone(backbone)),
         )
+
+    def _usual_backbone(self, backbone: BackboneSettings | None) -> BackboneSettings | None:
+        """The suite's backbone, its weights as they are called in a cell of ``backbone``; None without photographs."""
+        usual = self.backbone
+        if backbone is None or usual is None or self.images is None or usual.weights == backbone.weights:
+            return usual if self.images is not None else None
+        from ..shared.backbones import weights_digest
+
+        source: Path | str = usual.weights if usual.weights in ("pretrained", "none") else Path(usual.weights)
+        with suppress(ValueError):  # a file that is not here: its name tells the weights apart as well
+            usual = usual.model_copy(update={"weights": weights_digest(source, backbone.name)})
+        return usual
 
 
 def _side(backbone: BackboneSettings) -> int:

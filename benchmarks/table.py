@@ -229,7 +229,7 @@ def _quote(row: Published, tasks: tuple[str, ...], cell: Cell, footnotes: list[s
     average = row.average(tasks)
     if average is not None and len(tasks) > 1:
         values[AVERAGE] = average
-    return Quote(row, values, footnotes.index(text) + 1, row.protocol == cell.protocol and _same_network(row, cell))
+    return Quote(row, values, footnotes.index(text) + 1, row.protocol == cell.group[1] and _same_network(row, cell))
 
 
 def _same_network(row: Published, cell: Cell) -> bool:

@@ -22,7 +22,7 @@ from landbridge.shared.validators import VALIDATORS
 
 cells: Any = importlib.import_module("landbridge.benchmarks.cell")
 training: Any = importlib.import_module("landbridge.shared.fit")
-FILES = ["outputs", "result.json", "target_labels.npz", "validators.json"]
+FILES = ["hits.npz", "outputs", "result.json", "target_labels.npz", "validators.json"]
 SPLITS = ("source_train", "source_holdout", "target_train", "target_eval")
 
 

@@ -57,7 +57,7 @@ def test_bench_fills_the_table_and_runs_nothing_twice(
     assert not ended.value.code
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
-        ".lock", "cells", "results.png", "table.csv", "table.md", "table.tex",
+        ".lock", "cells", "grid.json", "results.png", "table.csv", "table.md", "table.tex",
     ]  # fmt: skip
     assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
     with (out / "table.csv").open(newline="") as file:
