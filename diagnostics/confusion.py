@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..shared.labels import as_label_column
 from ..shared.style import styled
-from .inputs import as_class_numbers, as_class_scores
+from .inputs import as_class_scores, as_classes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,15 +71,15 @@ class Confusion:
         return f"\nworst: {100 * mistakes[true, taken]:.0f}% of {self.classes[true]} taken for {self.classes[taken]}"
 
 
-def confusion(labels: Any, predictions: Any, classes: Sequence[str] | None = None) -> Confusion:
+def confusion(labels: Any, predictions: Any, classes: Sequence[object] | None = None) -> Confusion:
     r"""Counts of predicted classes for each true class.
 
     .. math:: N_{ab} = \#\{ i : y_i = a, \; \hat y_i = b \}
 
     Args:
-        labels: true class numbers from 0, (n,).
-        predictions: predicted class numbers, (n,), or logits or probabilities (n, k), of which the largest counts.
-        classes: names, k of them; the numbers if left out.
+        labels: true labels of any kind, (n,); beside logits, or with ``classes``, class numbers from 0.
+        predictions: predicted ones likewise, (n,), or logits or probabilities (n, k), of which the largest counts.
+        classes: names, k of them; the labels if left out.
 
     Raises:
         TypeError: for what are no class numbers.
@@ -88,20 +89,15 @@ def confusion(labels: Any, predictions: Any, classes: Sequence[str] | None = Non
     [[1, 1], [0, 1]]
     """
     name = "confusion"
-    array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    if array.ndim != 1 or not len(array):
+    array = as_label_column(name, "labels", labels)
+    if not len(array):
         raise ValueError(f"{name} needs labels of shape (rows,), at least one; got {array.shape}.")
-    count = None if classes is None else len(classes)
-    true = as_class_numbers(name, "labels", array, len(array), classes=count)
-    guessed = np.asarray(predictions.detach().cpu() if isinstance(predictions, Tensor) else predictions)
-    if guessed.ndim == 2:
+    guessed = predictions.detach().cpu() if isinstance(predictions, Tensor) else predictions
+    if np.ndim(guessed) == 2 and np.shape(guessed)[1] > 1:
         scores = as_class_scores(name, "predictions", guessed)
-        count = count or scores.shape[1]
-        guessed = scores.argmax(1)
-    taken = as_class_numbers(name, "predictions", guessed, len(true), classes=count)
-    k = count or int(max(true.max(), taken.max())) + 1
-    if true.max() >= k:
-        raise ValueError(f"{name} got predictions for {k} classes and labels up to {true.max()}. Pass all k logits.")
-    counts = np.bincount(true * k + taken, minlength=k * k).reshape(k, k)
-    names = tuple(map(str, range(k) if classes is None else classes))
+        guessed, classes = scores.argmax(1), range(scores.shape[1]) if classes is None else classes
+    n = len(array)
+    names, numbers = as_classes(name, {"labels": (array, n), "predictions": (guessed, n)}, classes)
+    k = len(names)
+    counts = np.bincount(numbers["labels"] * k + numbers["predictions"], minlength=k * k).reshape(k, k)
     return Confusion(counts.astype(np.int64), names)

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from ..shared.evaluate import forward_all
 from ..shared.files import write_atomically
+from ..shared.frames import align, column_names, is_frame, read_frame
+from ..shared.labels import as_label_column, number_labels, number_together
 from ..shared.network import Network
 from ..shared.result import FitResult
-from .inputs import as_class_numbers, as_class_scores, as_pair
+from .inputs import as_class_scores, as_classes, as_pair
 from .verdict import Verdict, decide
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "diagnose"]
 
 PLAN_CLASSES = 40  # more classes make no readable matrix
+VALUES = "For a regression leave the labels out: only the inputs are compared."
 LONGEST_NAME = 32  # letters of a class or feature
 LEAST_ROWS = 5  # of each domain: with fewer no fold or interval is left
 FARTHEST = 1e75  # fourth powers, of the CORAL distance, leave float64 beyond it
@@ -148,15 +151,18 @@ def diagnose(
     sample of its features or logits; pass rows held out.
 
     Args:
-        source: rows of the source, (n_s, d) or (n_s, ...); with ``network`` its inputs.
+        source: rows of the source, (n_s, d) or (n_s, ...); with ``network`` its inputs. The columns of two frames go
+            by name.
         target: rows of the target, without labels.
-        source_labels: of the source rows, (n_s,): class numbers, or names where there are no logits.
-        network: a :class:`~landbridge.Network` or what ``fit`` gave back: its features are compared, its logits used.
+        source_labels: of the source rows, (n_s,): labels of any kind. With logits they say whose column is whose:
+            numbers from 0, names that stand in ``classes``, or, of a network that ``adapt`` trained, labels as there.
+        network: a :class:`~landbridge.Network` or what ``fit`` or ``adapt`` gave back: its features are compared, its
+            logits used.
         source_logits: of a classifier of your own, (n_s, k), together with ``target_logits``.
         target_logits: (n_t, k).
         evaluate: labels of the target, (n_t,). They are scored against, on the page, and **change no verdict**.
         classes: names of the classes, in the order of their numbers; long ones are cut.
-        names: of the features, d of them, for the figures; likewise.
+        names: of the features, d of them, for the figures; likewise. Those of a frame's columns if left out.
         before: an earlier diagnosis, such as of the features before adaptation; the page shows both.
         about: words and values for the head of the page.
         level: share of false alarms, between 0 and 0.5.
@@ -177,15 +183,22 @@ def diagnose(
     from .shifts import feature_shift
     from .witness import witness
 
+    own = None
+    network = getattr(network, "result", network)  # of adapt
+    target = align("diagnose", source, target, names=("source", "target"))
     if network is not None:
+        own = network.classes if isinstance(network, FitResult) else None
         if source_logits is not None or target_logits is not None:
             raise ValueError("diagnose takes a network or logits, not both: the network gives its own.")
         source, source_logits = _forward(network, source, "source")
         target, target_logits = _forward(network, target, "target")
+    elif names is None:
+        columns = column_names(source)
+        names = None if columns is None else [str(name) for name in columns]
     x, z = as_pair("diagnose", source, target, least=LEAST_ROWS)
     _check_size(x, z)
     logits = _logits(x, z, source_logits, target_logits)
-    known = _as_classes(x, z, source_labels, evaluate, logits, classes)
+    known = _as_classes(x, z, source_labels, evaluate, logits, classes, own)
     if names is not None and len(names) != x.shape[1]:
         raise ValueError(f"diagnose needs one name a feature, {x.shape[1]} of them; got {len(names)}.")
     verdict = decide(
@@ -228,6 +241,9 @@ def _forward(network: Any, rows: Any, domain: str) -> tuple[Tensor, Tensor | Non
     """Features and logits; no logits of a network that predicts values."""
     from ..shared.batches import as_samples
 
+    if is_frame(rows):
+        columns = network.columns if isinstance(network, FitResult) else None
+        rows = read_frame("diagnose", domain, rows, columns, of="the rows trained on").values
     if isinstance(network, FitResult):
         features, logits = network.forward(rows, source=domain == "source")
         task = network.task
@@ -270,73 +286,53 @@ def _no_network(given: object) -> TypeError:
 
 
 def _as_classes(
-    x: Tensor, z: Tensor, source_labels: Any, evaluate: Any, logits: _Logits | None, classes: Sequence[str] | None
+    x: Tensor,
+    z: Tensor,
+    source_labels: Any,
+    evaluate: Any,
+    logits: _Logits | None,
+    classes: Sequence[object] | None,
+    known: NDArray[Any] | None,
 ) -> _Classes:
     k = None if logits is None else logits[0].shape[1]
     if k is not None and classes is not None and len(classes) != k:
         raise ValueError(f"diagnose needs a name for each of the logits' {k} classes; got {len(classes)} in classes.")
     if source_labels is None and evaluate is None:
         return _Classes(None, None, ())
-    given = [
-        (name, _plain(labels), len(rows))
-        for name, labels, rows in (("source_labels", source_labels, x), ("evaluate", evaluate, z))
+    arguments = {"source_labels": (source_labels, len(x)), "evaluate": (evaluate, len(z))}
+    columns = {
+        name: as_label_column("diagnose", name, labels, rows=rows, values=VALUES)
+        for name, (labels, rows) in arguments.items()
         if labels is not None
-    ]
-    first = given[0][1]  # of the source, where they are known: what evaluate holds must not change how they are read
-    if first.dtype.kind in "iub" and (not first.size or first.min() >= 0):
-        if classes is not None:
-            k = len(classes)
-        numbers = {name: as_class_numbers("diagnose", name, array, rows, classes=k) for name, array, rows in given}
-        count = k or max(int(found.max()) for found in numbers.values()) + 1
-        shown = tuple(_short(name) for name in (range(count) if classes is None else classes))
-        return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), shown)
-    if logits is not None or classes is not None:
-        raise TypeError(
-            "diagnose needs class numbers from 0, as the logits' columns are, where there are logits or names of "
-            f"classes; got labels of dtype {first.dtype}. Number them in the order of the columns."
+    }
+    if known is not None:  # the network's own: labels are of the kind that it was trained on
+        columns = {name: _of_network(name, labels, known) for name, labels in columns.items()}
+        classes = known.tolist() if classes is None else classes
+    if k is not None and classes is None:
+        classes = range(k)
+    if classes is not None:
+        given = {name: (labels, len(labels)) for name, labels in columns.items()}
+        shown, numbers = as_classes("diagnose", given, classes)
+    else:  # the source's first: what evaluate holds moves no number of a source class, and nothing of the verdict
+        found, numbers = number_together("diagnose", columns)
+        shown = tuple(map(str, found.tolist()))
+    return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), tuple(map(_short, shown)))
+
+
+def _of_network(name: str, labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    numbers = number_labels("diagnose", name, labels, known).numbers
+    if (numbers < 0).any():
+        raise ValueError(
+            f"diagnose got {labels[numbers.argmin()].item()!r} in {name}, which is no class of the network: "
+            f"{known[:5].tolist()}. Pass labels as the network was trained on, and leave rows of other classes out."
         )
-    return _named(given)
-
-
-def _named(given: list[tuple[str, NDArray[Any], int]]) -> _Classes:
-    """Labels of any kind, numbered in their sorted order: the source's first, then those of the target alone.
-
-    So a class that only the target has moves no number of a source class, and nothing of the verdict.
-    """
-    for name, array, rows in given:
-        if array.dtype.kind == "f":
-            raise TypeError(
-                f"diagnose needs {name} as classes; got numbers of dtype {array.dtype}. For a regression leave the "
-                "labels out: only the inputs are compared."
-            )
-        if array.dtype.kind not in "iubUS":
-            raise TypeError(f"diagnose needs {name} as class numbers or names; got an array of dtype {array.dtype}.")
-        if array.shape != (rows,):
-            raise ValueError(f"diagnose needs one entry of {name} a row, shape ({rows},); got {array.shape}.")
-    if len({array.dtype.kind in "US" for _, array, _ in given}) > 1:
-        raise TypeError(
-            "diagnose needs source_labels and evaluate of one kind; got names in one and numbers in the other. Pass "
-            "names in both, or class numbers in both."
-        )
-    names: list[Any] = []
-    for _, array, _ in given:
-        names += sorted(set(array.tolist()) - set(names))
-    place = {name: number for number, name in enumerate(names)}
-    numbers = {name: np.array([place[label] for label in array.tolist()], dtype=np.int64) for name, array, _ in given}
-    return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), tuple(map(_short, names)))
+    return numbers
 
 
 def _short(name: object) -> str:
     """A name that leaves room for the drawing; a pair of dollar signs would be read as a formula."""
     text = " ".join(str(name).replace("$", "\N{FULLWIDTH DOLLAR SIGN}").split())
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _plain(labels: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    except ValueError as error:
-        raise TypeError(f"diagnose needs labels as one class a row; they make no array ({error}).") from error
 
 
 def _check_size(x: Tensor, z: Tensor) -> None:

@@ -16,7 +16,7 @@ from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
 from ..shared.seeds import derive_seed
 from ..shared.style import CLASSES, GREY, SOURCE, TARGET, axes, panels, styled, whole_figure
-from .inputs import as_class_numbers, as_pair, in_range
+from .inputs import as_classes, as_pair, in_range
 from .principal import principal_axes
 from .rows import check_count, choose_pair
 
@@ -161,8 +161,8 @@ def embedding(
     Args:
         source: features, logits or raw arrays of the source, (n, d) or (n, ...), at least 2 rows.
         target: the same of the target, (m, d).
-        source_classes: class numbers from 0, (n,), for the colours.
-        target_classes: class numbers of the target, true or predicted, (m,); they move no point.
+        source_classes: labels of any kind, (n,), for the colours.
+        target_classes: labels of the target, true or predicted, (m,); they move no point.
         method: ``"pca"``, ``"tsne"`` (on one thread, so that the same seed gives the same picture), or ``"umap"``
             (extra ``landbridge[umap]``).
         seed: of the rows drawn, and of t-SNE and UMAP.
@@ -185,8 +185,10 @@ def embedding(
         raise ValueError(f"{name}: " + nearest("method", method, get_args(Method)))
     check_count(name, "most", most, 2)
     x, y = as_pair(name, source, target)
-    classes_s = None if source_classes is None else as_class_numbers(name, "source_classes", source_classes, len(x))
-    classes_t = None if target_classes is None else as_class_numbers(name, "target_classes", target_classes, len(y))
+    given = {"source_classes": (source_classes, len(x)), "target_classes": (target_classes, len(y))}
+    given = {argument: labels for argument, labels in given.items() if labels[0] is not None}
+    numbers = as_classes(name, given)[1] if given else {}
+    classes_s, classes_t = numbers.get("source_classes"), numbers.get("target_classes")
     used = choose_pair(x, y, most, name, seed)
     near_s, near_t, unit = in_range(used.source, used.target)
     pooled = torch.cat([near_s, near_t])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..shared.arrays import as_class_numbers, as_class_scores, as_rows
+from ..shared.frames import align
+from ..shared.labels import as_label_column, number_labels, number_together
 
-__all__ = ["InRange", "as_class_numbers", "as_class_scores", "as_pair", "as_rows", "in_range"]
+__all__ = ["InRange", "as_class_numbers", "as_class_scores", "as_classes", "as_pair", "as_rows", "in_range"]
 
 ORDINARY = 40  # powers of two: values from 2^-40 to 2^40 have squares, summed, that every dtype holds
 
@@ -18,9 +23,12 @@ ORDINARY = 40  # powers of two: values from 2^-40 to 2^40 have squares, summed, 
 def as_pair(function: str, source: Any, target: Any, *, least: int = 2) -> tuple[Tensor, Tensor]:
     """Rows of both domains, (n_s, d) and (n_t, d), in one dtype on one device; see :func:`as_rows`.
 
+    Columns of two frames go by name, in the order of the source's.
+
     Raises:
-        ValueError: also if the feature sizes or the devices differ.
+        ValueError: also if the feature sizes, the columns' names or the devices differ.
     """
+    target = align(function, source, target, names=("source", "target"))
     x, y = as_rows(function, "source", source, least=least), as_rows(function, "target", target, least=least)
     if x.shape[1] != y.shape[1]:
         raise ValueError(
@@ -31,6 +39,44 @@ def as_pair(function: str, source: Any, target: Any, *, least: int = 2) -> tuple
         raise ValueError(f"{function} needs both domains on one device; got {x.device} and {y.device}.")
     dtype = torch.promote_types(x.dtype, y.dtype)
     return x.to(dtype), y.to(dtype)
+
+
+def as_classes(
+    function: str, given: Mapping[str, tuple[Any, int]], names: Sequence[object] | None = None
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
+    """The names of the classes, and labels of one or more arguments as their numbers.
+
+    Args:
+        function: the caller, which opens every message.
+        given: labels of any kind, and how many there have to be, by the name of their argument.
+        names: of the classes; labels are these names, or class numbers in their order. None: those that occur, sorted.
+
+    Raises:
+        TypeError, ValueError: as :func:`~landbridge.shared.labels.number_labels`; for labels without a name.
+
+    >>> as_classes("f", {"labels": ([2018, 2020, 2018], 3), "predictions": ([2020, 2019, 2018], 3)})[0]
+    ('2018', '2019', '2020')
+    """
+    columns = {name: as_label_column(function, name, labels, rows=rows) for name, (labels, rows) in given.items()}
+    if names is None:
+        classes, numbers = number_together(function, columns)
+        order = np.argsort(classes, kind="stable")
+        place = np.argsort(order)
+        return tuple(map(str, classes[order].tolist())), {name: place[found] for name, found in numbers.items()}
+    shown = tuple(map(str, names))
+    return shown, {name: _by_name(function, name, column, shown) for name, column in columns.items()}
+
+
+def _by_name(function: str, name: str, labels: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.int64]:
+    if labels.dtype.kind != "U":
+        return as_class_numbers(function, name, labels, len(labels), classes=len(names))
+    numbers = number_labels(function, name, labels, np.array(names)).numbers
+    if (numbers < 0).any():
+        raise ValueError(
+            f"{function} got {str(labels[numbers.argmin()])!r} in {name}, which is none of the names of the classes: "
+            f"{', '.join(names[:5])}. Write both in one way."
+        )
+    return numbers
 
 
 class InRange(NamedTuple):

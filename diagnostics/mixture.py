@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..shared.checks import full_precision
+from ..shared.labels import number_labels
 from ..shared.seeds import generator
 from ..shared.style import GREY, TARGET, axes, styled
 from .blocks import centre_, pooled_bandwidth
@@ -102,11 +103,12 @@ def mixture_test(
 
     Args:
         source: rows of the source, (n_s, d).
-        source_classes: their class numbers from 0, (n_s,); classes of fewer than 2 rows are left out, and said so.
+        source_classes: their labels, (n_s,), of any kind, numbered in sorted order; with ``classes`` class numbers from
+            0. Classes of fewer than 2 rows are left out, and said so.
         target: rows of the target, (n_t, d), without labels.
         draws: of the null distribution.
         seed: of frequencies and signs.
-        classes: k; the largest class number + 1 if left out.
+        classes: k; as many as occur if left out.
 
     Raises:
         ValueError: for wrong shapes, NaN, fewer than two classes of two rows or more than 1024, or fewer than 19 draws.
@@ -122,12 +124,16 @@ def mixture_test(
     (True, False)
     """
     x, z = as_pair("mixture_test", source, target)
-    y = as_class_numbers("mixture_test", "source_classes", source_classes, len(x), classes=classes)
+    if classes is None:
+        known, y = number_labels("mixture_test", "source_classes", source_classes, rows=len(x))
+        classes = len(known)
+    else:
+        y = as_class_numbers("mixture_test", "source_classes", source_classes, len(x), classes=classes)
     if not is_whole(draws) or draws < 19:
         raise ValueError(
             f"mixture_test needs at least 19 draws for a p-value of 0.05, a whole number; got draws={draws!r}."
         )
-    k = classes if classes is not None else int(y.max()) + 1
+    k = classes
     counts = np.bincount(y, minlength=k)
     there = np.flatnonzero(counts >= LEAST)
     if len(there) < 2:

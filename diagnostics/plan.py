@@ -13,7 +13,7 @@ from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
 from ..shared.style import styled
 from ..transport.plans import exact_plan, sinkhorn_plan
-from .inputs import as_class_numbers, as_pair
+from .inputs import as_classes, as_pair
 from .rows import check_count, choose_pair
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ def plan_by_class(
 
     Args:
         source: features of the source, (n, d) or (n, ...).
-        source_classes: class numbers from 0, (n,).
+        source_classes: labels of any kind, (n,); with ``classes`` class numbers from 0, or these names.
         target: features of the target, (m, d).
-        target_classes: class numbers of the target, (m,): true ones where they are known, predicted ones otherwise.
+        target_classes: labels of the target, (m,), likewise: true ones where they are known, predicted ones otherwise.
         classes: names, in the order of the class numbers.
         solver: ``"exact"``, or ``"sinkhorn"``, which spreads the mass.
         reg: entropy of the Sinkhorn plan, > 0, in units of the largest squared distance; not read by ``"exact"``.
@@ -119,17 +119,16 @@ def plan_by_class(
         raise ValueError(f"{name}: " + nearest("solver", solver, get_args(Solver)))
     check_count(name, "most", most, 2)
     x, y = as_pair(name, source, target)
-    count = None if classes is None else len(classes)
-    classes_s = as_class_numbers(name, "source_classes", source_classes, len(x), classes=count)
-    classes_t = as_class_numbers(name, "target_classes", target_classes, len(y), classes=count)
-    k = count or int(max(classes_s.max(), classes_t.max())) + 1
+    given = {"source_classes": (source_classes, len(x)), "target_classes": (target_classes, len(y))}
+    named, numbers = as_classes(name, given, classes)
+    classes_s, classes_t, k = numbers["source_classes"], numbers["target_classes"], len(named)
     used = choose_pair(x, y, most, name, seed)
     cost = squared_distances(used.source.double(), used.target.double()).cpu().numpy()  # (n_s, n_t)
     plan = exact_plan(cost) if solver == "exact" else sinkhorn_plan(cost / (cost.max() or 1.0), reg)
     groups_s, groups_t = np.eye(k)[classes_s[used.source_rows]], np.eye(k)[classes_t[used.target_rows]]
     return PlanByClass(
         mass=groups_s.T @ plan @ groups_t,
-        classes=tuple(map(str, range(k) if classes is None else classes)),
+        classes=named,
         cost=float((plan * cost).sum()),
         n_source=len(used.source),
         n_target=len(used.target),

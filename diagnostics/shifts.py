@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..shared.checks import nearest
 from ..shared.seeds import derive_seed
 from ..shared.style import GREY, INK, TARGET, axes, styled
-from .inputs import as_class_numbers, as_pair
+from .inputs import as_classes, as_pair
 from .results import TwoSampleTest
 from .rows import is_whole
 from .two_sample import energy_test, kernel_test
@@ -231,10 +231,10 @@ def class_shift(
 
     Args:
         source: (n_s, d), an array or tensor; further dimensions are flattened.
-        source_classes: (n_s,) class numbers from 0.
+        source_classes: (n_s,) labels of any kind; with ``names`` class numbers from 0, or these names.
         target: (n_t, d).
-        target_classes: (n_t,) class numbers from 0.
-        names: of the classes, by number; the numbers if left out.
+        target_classes: (n_t,) likewise.
+        names: of the classes, by number; the labels if left out.
         test: ``"kernel"`` or ``"energy"``.
         correction: ``"holm"`` or ``"benjamini-hochberg"``, see :func:`feature_shift`.
         least: rows of a class that each domain must have, at least 2; other classes are skipped, and listed.
@@ -250,8 +250,9 @@ def class_shift(
     ['1']
     """
     x, y = as_pair("class_shift", source, target)
-    of_source = as_class_numbers("class_shift", "source_classes", source_classes, len(x))
-    of_target = as_class_numbers("class_shift", "target_classes", target_classes, len(y))
+    given = {"source_classes": (source_classes, len(x)), "target_classes": (target_classes, len(y))}
+    named, numbers = as_classes("class_shift", given, names)
+    of_source, of_target = numbers["source_classes"], numbers["target_classes"]
     _check_correction("class_shift", correction)
     tests: dict[str, Callable[..., TwoSampleTest]] = {"kernel": kernel_test, "energy": energy_test}
     if test not in tests:
@@ -260,12 +261,9 @@ def class_shift(
         raise ValueError(f"class_shift needs least as a whole number, at least 2; got {least!r}.")
     if permutations is None:
         permutations = max(200, 40 * len(np.intersect1d(of_source, of_target)))
-    count = 1 + int(max(of_source.max(), of_target.max()))
-    named = [str(c) for c in range(count)] if names is None else [str(name) for name in names]
     twice = next((name for name in named if named.count(name) > 1), None)
-    if len(named) < count or twice is not None:
-        came = f"{len(named)}" if twice is None else f"{twice!r} twice"
-        raise ValueError(f"class_shift needs a name of its own for each of {count} classes; got {came}.")
+    if twice is not None:
+        raise ValueError(f"class_shift needs a name of its own for each of {len(named)} classes; got {twice!r} twice.")
     done: dict[str, TwoSampleTest] = {}
     skipped: dict[str, str] = {}
     for number in np.unique(np.concatenate([of_source, of_target])).tolist():

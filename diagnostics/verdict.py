@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..shared.checks import full_precision
+from ..shared.labels import number_labels
 from ..shared.seeds import generator
 from ..weighting.label_shift import LabelShift, label_shift
 from .classifier_test import classifier_test
@@ -123,7 +124,7 @@ def decide(
     Args:
         source: rows of the source, (n_s, d): features or raw values, on comparable scales.
         target: rows of the target, (n_t, d).
-        source_labels: class numbers of the source rows from 0, (n_s,).
+        source_labels: labels of the source rows, (n_s,), of any kind; with logits class numbers from 0.
         source_logits: of a classifier which has not learned on these rows, (n_s, k).
         target_logits: of the same classifier, (n_t, k).
         level: of false alarms, between 0 and 0.5.
@@ -230,7 +231,9 @@ def _labels_and_logits(
             )
     if source_labels is None:
         return None, scores
-    k = None if scores is None else scores[0].shape[1]
+    if scores is None:
+        return number_labels("diagnose", "source_labels", source_labels, rows=len(x)).numbers, None
+    k = scores[0].shape[1]
     return as_class_numbers("diagnose", "source_labels", source_labels, len(x), classes=k), scores
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .checks import NonFiniteError
+from .frames import is_frame, read_frame
+from .labels import as_label_column
 
 __all__ = ["as_class_numbers", "as_class_scores", "as_rows"]
 
@@ -20,9 +22,9 @@ def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
     Args:
         function: the caller, which opens every message.
         name: of the argument.
-        value: (n, d) or (n, ...), which is flattened; a tensor, an array, or what numpy makes one of. Half precision
-            and whole numbers of 8 or 16 bits become float32, longer ones float64; float64 stays. A floating-point
-            tensor is not copied.
+        value: (n, d) or (n, ...), which is flattened; a tensor, an array, a frame, or what numpy makes an array of.
+            Half precision and whole numbers of 8 or 16 bits become float32, longer ones float64; float64 stays. A
+            floating-point tensor is not copied.
         least: how many rows it must have.
 
     Raises:
@@ -32,6 +34,8 @@ def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
     >>> as_rows("f", "source", [[1, 2], [3, 4]]).dtype
     torch.float64
     """
+    if is_frame(value):
+        value = read_frame(function, name, value).values
     if hasattr(value, "toarray") or (isinstance(value, Tensor) and value.layout != torch.strided):
         raise TypeError(
             f"{function} needs {name} as a dense matrix; got a sparse one. Pass its .toarray() or .to_dense()."
@@ -64,30 +68,27 @@ def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
     return rows
 
 
-def as_class_numbers(
-    function: str, name: str, value: Any, rows: int, *, classes: int | None = None
-) -> NDArray[np.int64]:
-    """Class numbers from 0, (rows,).
+def as_class_numbers(function: str, name: str, value: Any, rows: int, *, classes: int) -> NDArray[np.int64]:
+    """Class numbers from 0 to ``classes - 1``, (rows,): for labels that say which column of the scores is theirs.
+
+    Labels that say less are numbered by :func:`~landbridge.shared.labels.number_labels`.
 
     Raises:
-        TypeError: for what is no whole number.
-        ValueError: for another shape, negative numbers, or numbers of ``classes`` and above.
+        TypeError: for strings, and what is no label.
+        ValueError: for another shape, numbers that are not whole, negative ones, or those of ``classes`` and above.
     """
-    array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
-    if array.dtype.kind not in "iub":
+    array = as_label_column(function, name, value, rows=rows, values="Number the classes from 0.")
+    if array.dtype.kind == "U":
         raise TypeError(
-            f"{function} needs {name} as whole class numbers; got dtype {array.dtype}. Number the classes from 0, for "
-            "example by numpy.unique(labels, return_inverse=True)[1]."
+            f"{function} needs {name} as whole class numbers, which say the column of each class; got strings, such "
+            f"as {array[:1].tolist()}. Number the classes in the order of the columns."
         )
-    if array.shape != (rows,):
-        raise ValueError(f"{function} needs one entry of {name} a row, shape ({rows},); got {array.shape}.")
-    numbers = array.astype(np.int64)
-    if len(numbers) and (numbers.min() < 0 or (classes is not None and numbers.max() >= classes)):
-        most = "" if classes is None else f" to {classes - 1}"
+    if len(array) and (array.min() < 0 or array.max() >= classes):
         raise ValueError(
-            f"{function} needs {name} as class numbers from 0{most}; got {numbers.min()} to {numbers.max()}."
+            f"{function} needs {name} as class numbers from 0 to {classes - 1}; got {array.min()} to {array.max()}. "
+            "Number the classes in the order of the columns."
         )
-    return numbers
+    return array.astype(np.int64)
 
 
 def as_class_scores(function: str, name: str, value: Any) -> NDArray[np.float64]:

@@ -66,10 +66,10 @@ def test_without_a_mistake_none_is_named() -> None:
     [
         ([], [], None, ValueError, r"confusion needs labels of shape \(rows,\), at least one; got \(0,\)"),
         ([0, 1], [0], None, ValueError, r"confusion needs one entry of predictions a row, shape \(2,\); got \(1,\)"),
-        ([0.5, 1.0], [0, 1], None, TypeError, "confusion needs labels as whole class numbers"),
+        ([0.5, 1.0], [0, 1], None, ValueError, "confusion needs labels as classes; got labels that are no whole"),
         ([0, 2], [0, 1], ["a", "b"], ValueError, "class numbers from 0 to 1; got 0 to 2"),
         ([0, 1], [0, 2], ["a", "b"], ValueError, "predictions as class numbers from 0 to 1"),
-        ([0, 2], torch.eye(2), None, ValueError, "predictions for 2 classes and labels up to 2"),
+        ([0, 2], torch.eye(2), None, ValueError, "labels as class numbers from 0 to 1; got 0 to 2"),
     ],
 )
 def test_what_does_not_fit(labels: Any, predictions: Any, classes: Any, error: type[Exception], message: str) -> None:

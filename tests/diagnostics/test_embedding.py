@@ -253,7 +253,7 @@ def test_without_classes_before_and_after_have_one_picture_each() -> None:
         ({"method": "tnse"}, ValueError, "embedding: .*tsne"),
         ({"most": 1}, ValueError, "embedding needs most as a whole number >= 2; got 1"),
         ({"source_classes": [0, 1, 2]}, ValueError, r"one entry of source_classes a row, shape \(2,\)"),
-        ({"target_classes": ["a", "b"]}, TypeError, "embedding needs target_classes as whole class numbers"),
+        ({"target_classes": [None, "b"]}, ValueError, "embedding got missing labels in target_classes"),
         ({"source": [[1.0]]}, ValueError, "at least 2 rows"),
         ({"target": [[1.0], [2.0]]}, ValueError, "compares features of one size"),
         ({"target": [[1.0, float("inf")], [2.0, 0.0]]}, ValueError, "NaN or inf in target"),

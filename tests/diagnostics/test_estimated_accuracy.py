@@ -170,7 +170,7 @@ def test_the_interval_of_agreement_is_wilsons() -> None:
     [
         ({"target_logits": np.zeros((4, 3))}, ValueError, "same classes"),
         ({"source_labels": [0, 2]}, ValueError, "from 0 to 1"),
-        ({"source_labels": [0.5, 1.0]}, TypeError, "whole"),
+        ({"source_labels": [0.5, 1.0]}, ValueError, "whole"),
         ({"method": "atc-entropie"}, ValueError, "atc"),
         ({"bootstrap": 1}, ValueError, "bootstrap"),
         ({"level": 0.0}, ValueError, "level"),

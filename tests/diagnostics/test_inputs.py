@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from landbridge.diagnostics.inputs import as_class_numbers, as_class_scores, as_pair, as_rows, in_range
+from landbridge.diagnostics.inputs import as_class_numbers, as_class_scores, as_classes, as_pair, as_rows, in_range
 from landbridge.shared.checks import NonFiniteError
 
 ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]]
@@ -112,16 +113,40 @@ def _on_meta() -> Any:
 
 
 def test_class_numbers() -> None:
-    assert as_class_numbers("f", "labels", [0, 2, 1], 3).tolist() == [0, 2, 1]
+    assert as_class_numbers("f", "labels", [0, 2, 1], 3, classes=3).tolist() == [0, 2, 1]
+    assert as_class_numbers("f", "labels", np.array([[0.0], [1.0]]), 2, classes=2).tolist() == [0, 1]
     assert as_class_numbers("f", "labels", torch.tensor([1, 0]), 2, classes=2).dtype == np.int64
-    with pytest.raises(TypeError, match=r"f needs labels as whole class numbers; got dtype float64.*numpy.unique"):
-        as_class_numbers("f", "labels", [0.0, 1.0], 2)
+    with pytest.raises(TypeError, match=r"f needs labels as whole class numbers, .* such as \['a'\]"):
+        as_class_numbers("f", "labels", ["a", "b"], 2, classes=2)
     with pytest.raises(ValueError, match=r"shape \(3,\); got \(2,\)"):
-        as_class_numbers("f", "labels", [0, 1], 3)
+        as_class_numbers("f", "labels", [0, 1], 3, classes=2)
     with pytest.raises(ValueError, match="from 0 to 1; got 0 to 2"):
         as_class_numbers("f", "labels", [0, 2], 2, classes=2)
-    with pytest.raises(ValueError, match="from 0; got -1 to 2"):
-        as_class_numbers("f", "labels", [-1, 2], 2)
+    with pytest.raises(ValueError, match="from 0 to 2; got -1 to 2"):
+        as_class_numbers("f", "labels", [-1, 2], 2, classes=3)
+
+
+def test_classes_of_two_arguments_are_numbered_and_named_alike() -> None:
+    given = {"labels": (np.array(["b", "a"], dtype=object), 2), "predictions": (["c", "b"], 2)}
+    names, numbers = as_classes("f", given)
+    assert names == ("a", "b", "c")
+    assert {name: found.tolist() for name, found in numbers.items()} == {"labels": [1, 0], "predictions": [2, 1]}
+    assert as_classes("f", given, ["c", "b", "a"])[1]["labels"].tolist() == [1, 2]
+    assert as_classes("f", {"labels": ([1, 0], 2)}, ["x", "y", "z"])[0] == ("x", "y", "z")
+    assert as_classes("f", {"labels": ([3 * 10**9, 7], 2)})[0] == ("7", "3000000000")  # nothing of that length is made
+    with pytest.raises(ValueError, match=r"f got 'c' in predictions, which is none of the names of the classes: a, b"):
+        as_classes("f", given, ["a", "b"])
+    with pytest.raises(ValueError, match="from 0 to 1; got 7 to 8"):
+        as_classes("f", {"labels": ([7, 8], 2)}, ["a", "b"])
+
+
+def test_columns_of_two_frames_go_by_name() -> None:
+    frame = pd.DataFrame(ROWS, columns=["a", "b"])
+    x, y = as_pair("f", frame, frame[["b", "a"]].convert_dtypes())
+    assert torch.equal(x, y)
+    with pytest.raises(ValueError, match="f needs in target the columns of source; missing: 'b'; unexpected: 'c'"):
+        as_pair("f", frame, frame.rename(columns={"b": "c"}))
+    assert as_rows("f", "rows", frame.assign(c=[True, False, True])).tolist()[0] == [1.0, 2.0, 1.0]
 
 
 def test_class_scores() -> None:

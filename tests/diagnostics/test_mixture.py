@@ -174,7 +174,7 @@ def test_wrong_inputs_meet_a_sentence() -> None:
         mixture_test(x, np.zeros(30, dtype=int), x)
     with pytest.raises(ValueError, match=r"one entry of source_classes a row, shape \(30,\)"):
         mixture_test(x, y[:5], x)
-    with pytest.raises(TypeError, match="whole class numbers"):
+    with pytest.raises(ValueError, match="source_classes as classes; got labels that are no whole numbers"):
         mixture_test(x, y + 0.5, x)
     with pytest.raises(ValueError, match="at least 19 draws"):
         mixture_test(x, y, x, draws=5)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import landbridge as lb
-from landbridge.diagnostics import page, style
+from landbridge.diagnostics import page
+from landbridge.shared import style
 
 EVIL = "<img src=x onerror=alert(2)>"
 Whole = tuple[lb.Diagnosis, str, dict[str, page.Section]]

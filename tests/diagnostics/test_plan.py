@@ -102,7 +102,7 @@ def test_the_picture() -> None:
 
 
 def test_a_class_without_source_rows_is_an_empty_row() -> None:
-    found = plan_by_class([[0.0], [1.0]], [0, 2], [[0.0], [1.0]], [0, 2])
+    found = plan_by_class([[0.0], [1.0]], [0, 2], [[0.0], [1.0]], [0, 2], classes=["a", "b", "c"])
     assert found.mass.shape == (3, 3)
     assert [text.get_text() for text in found.plot().texts] == ["100", "100"]
 
@@ -113,7 +113,7 @@ def test_a_class_without_source_rows_is_an_empty_row() -> None:
         ({"solver": "emd"}, ValueError, "plan_by_class: .*solver"),
         ({"most": 1}, ValueError, "plan_by_class needs most as a whole number >= 2; got 1"),
         ({"source_classes": [0]}, ValueError, r"one entry of source_classes a row, shape \(2,\)"),
-        ({"target_classes": [0.0, 1.0]}, TypeError, "target_classes as whole class numbers"),
+        ({"target_classes": [0.5, 1.0]}, ValueError, "target_classes as classes; got labels that are no whole numbers"),
         ({"classes": ["only"]}, ValueError, "class numbers from 0 to 0; got 0 to 1"),
         ({"target": [[0.0, 1.0], [1.0, 1.0]]}, ValueError, "compares features of one size"),
         ({"source": [[float("nan")], [1.0]]}, ValueError, "NaN or inf in source"),

@@ -216,7 +216,7 @@ def test_bad_input_meets_a_sentence() -> None:
         class_shift(x, of_x, y, of_y, least=1)
     with pytest.raises(ValueError, match=r"one entry of target_classes a row, shape \(12,\); got \(10,\)"):
         class_shift(x, of_x, y, of_x)
-    with pytest.raises(ValueError, match="a name of its own for each of 2 classes; got 1"):
+    with pytest.raises(ValueError, match="target_classes as class numbers from 0 to 0; got 1 to 1"):
         class_shift(x, of_x, y, of_y + 1, names=["a"])
     with pytest.raises(ValueError, match="a name of its own for each of 2 classes; got 'a' twice"):
         class_shift(x, of_x, y, of_y + 1, names=["a", "a"])

@@ -212,7 +212,7 @@ def test_every_verdict_has_words_for_each_question() -> None:
         ),
         ({"source_logits": np.zeros((240, 3)), "target_logits": np.zeros((240, 4))}, ValueError, "one classifier"),
         ({"source_labels": np.zeros(3, dtype=int)}, ValueError, r"shape \(240,\)"),
-        ({"source_labels": np.full(240, 0.5)}, TypeError, "whole class numbers"),
+        ({"source_labels": np.full(240, 0.5)}, ValueError, "no whole numbers"),
     ],
 )
 def test_wrong_arguments_meet_a_sentence(changes: dict[str, object], error: type[Exception], words: str) -> None:

@@ -197,7 +197,7 @@ def test_the_order_of_rows_and_the_kind_of_array_change_nothing() -> None:
     [
         ({"target_logits": np.zeros((4, 2))}, ValueError, "same classes"),
         ({"source_labels": [0, 1, 3, 0]}, ValueError, "from 0 to 2"),
-        ({"source_labels": [0.0, 1.0, 2.0, 0.0]}, TypeError, "whole class numbers"),
+        ({"source_labels": ["a", "b", "c", "a"]}, TypeError, "whole class numbers"),
         ({"source_labels": [0, 1]}, ValueError, "source_labels"),
         ({"source_logits": np.zeros((4, 1))}, ValueError, "at least 2 classes"),
         ({"target_logits": np.full((4, 3), np.nan)}, ValueError, "NaN"),
