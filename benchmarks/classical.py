@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..shared.names import nearest
 from .datasets.base import Split, TaskData
+from .memory import available_memory
 
 __all__ = ["CLASSIFIERS", "ESTIMATORS", "VERSION", "Classical", "Row", "Rules", "check_row", "run_classical"]
 
@@ -124,8 +125,8 @@ def run_classical(adaptation: Row, rules: Rules, data: TaskData, *, seed: int) -
         Predictions for ``target_eval``, and how they came about.
 
     Raises:
-        ValueError: as :func:`check_row`; for inputs that are no features (n, d); for tuning on rows that are scored; or
-            if the estimator refuses each combination of the grid.
+        ValueError: as :func:`check_row`; for inputs that are no features (n, d), or more of them than memory holds
+            densely; for tuning on rows that are scored; or if the estimator refuses each combination of the grid.
 
     Source: Courty, Flamary, Tuia and Rakotomamonjy, Optimal Transport for Domain Adaptation, IEEE TPAMI 39 (2017).
     """
@@ -136,6 +137,7 @@ def run_classical(adaptation: Row, rules: Rules, data: TaskData, *, seed: int) -
         raise ValueError(
             f"run_classical needs features of shape (n, d) as inputs; got {shape}. Use a [features] suite."
         )
+    _check_room(adaptation, data)
     source, labels = _rows(data.source_train), data.source_train.labels
     settings = _plain(adaptation.settings)
     tried: list[tuple[Settings, float | None]] = []
@@ -237,6 +239,20 @@ def _check_settings(name: str, settings: Settings) -> None:
 def _class(name: str) -> Any:
     module, _, kind = ESTIMATORS[name].partition(":")
     return getattr(import_module(module), kind)
+
+
+def _check_room(adaptation: Row, data: TaskData) -> None:
+    """Estimators and classifiers take all rows at once, densely in float64: said before memory is gone."""
+    splits = [data.source_train, data.target_train]
+    splits += [] if data.target_eval is data.target_train else [data.target_eval]
+    rows, d = sum(len(split.labels) for split in splits), data.source_train.inputs.shape[1]
+    needed, there = 8.0 * rows * d, available_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"the row of {adaptation.method!r} and {adaptation.classifier!r} needs all rows densely, {rows} x {d} in "
+            f"float64: {needed / 1e9:.1f} GB, and {there / 1e9:.1f} GB of memory are left. Draw fewer rows (draw, or "
+            "per_class, in the protocol), or leave classical rows out: the others take rows batch by batch."
+        )
 
 
 def _rows(split: Split) -> Rows:

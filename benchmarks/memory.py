@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["peak_memory", "reset_peak"]
+__all__ = ["available_memory", "peak_memory", "reset_peak"]
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MEMORY = Path("/proc/meminfo")
 
 
 def reset_peak(device: torch.device) -> bool:
@@ -40,3 +41,16 @@ def peak_memory(device: torch.device) -> float | None:
     except (OSError, StopIteration):
         return None
     return int(line.split()[1]) / 1024
+
+
+def available_memory() -> float | None:
+    """Bytes that can still be had without swapping, as Linux tells; None where it cannot be told.
+
+    >>> (available_memory() or 1) > 0
+    True
+    """
+    try:
+        line = next(line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    return 1024.0 * int(line.split()[1])

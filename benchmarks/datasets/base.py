@@ -52,6 +52,7 @@ class Status(NamedTuple):
     where: str  # the folder or file looked at
     how: str  # a sentence: how to get it, or that there is nothing to do
     size: str  # what it holds, as in "60000 + 10000 images of 28x28"
+    state: str = ""  # "there", "missing", "damaged", "not decoded yet" or "changed since"
 
 
 class DataError(ValueError):

@@ -37,3 +37,11 @@ def test_where_there_is_no_such_file_nothing_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(memory, "STATUS", tmp_path / "neither")
     assert reset_peak(CPU) is False
     assert peak_memory(CPU) is None
+
+
+def test_what_is_left_is_a_part_of_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:  2000 kB\nMemAvailable:     1000 kB\n")
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "meminfo")
+    assert memory.available_memory() == 1024000
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "none")
+    assert memory.available_memory() is None

@@ -228,7 +228,7 @@ def test_status(folder: Path):
     table = settings(counts={"a": 60})
     there, missing = status("words", table, ["a", "b"], folder)
     assert there.present
-    assert there.size == "'fts' and 'labels', 60 rows"
+    assert there.size == "60 rows of 7 features"
     assert not missing.present
     assert missing.how == "Put words/b.mat into the data folder; suite 'words' downloads nothing."
     (nowhere,) = status("words", table, ["a"], None)
@@ -264,7 +264,10 @@ def test_wrong_arguments(folder: Path, task: str, options: dict[str, Any], words
     ("changes", "words"),
     [
         ({"files": {}}, "at least 1 item"),
-        ({"files": {"a": "a.npz", "b": "b.csv"}}, "read from .npz and .mat files; got 'b.csv' for 'b'"),
+        (
+            {"files": {"a": "a.npz", "b": "b.csv"}},
+            ".npz, .npy, .mat, .svmlight, .libsvm and .txt files; got 'b.csv'",
+        ),
         ({"files": {"a->b": "a.npz"}}, "a domain's name is letters, digits"),
         ({"counts": {"bb": 3}}, "counts: unknown domain 'bb'; did you mean 'b'"),
         ({"classes": ("x", "x")}, "two class names or more are needed, each once; got x, x"),
@@ -377,8 +380,9 @@ def in_its_place_a_folder(folder: Path) -> None:
             rewrite("a", relabel(lambda y: np.where(y == 2, np.nan, y))),
             "expected whole numbers in 'labels'; got nan in row",
         ),
-        (rewrite("a", relabel(lambda y: y.astype(str))), "expected whole numbers in 'labels'; got <U"),
-        (rewrite("a", relabel(lambda y: y == 1)), "expected whole numbers in 'labels'; got bool"),
+        (rewrite("a", relabel(lambda y: y.astype(str))), "labels as in domain 'a' .a.npz.: '1', '2', '3'; got 1, 2, 3"),
+        (rewrite("a", relabel(lambda y: y.astype(complex))), "whole numbers or names in 'labels'; got complex"),
+        (rewrite("b", relabel(lambda y: y - 1)), "in 'b' alone. One seems to count its classes from 0 and the other"),
         (rewrite("a", relabel(lambda y: np.eye(3)[y - 1])), r"'labels' as one number a row; got shape \(60, 3\)"),
         (rewrite("a", put("fts", np.zeros(60))), r"numbers of shape \(rows, features\); got float64 of \(60,\)"),
         (rewrite("a", put("fts", np.zeros((60, 0)))), r"numbers of shape \(rows, features\); got float64 of \(60, 0\)"),
@@ -398,7 +402,7 @@ def in_its_place_a_folder(folder: Path) -> None:
         (rewrite("b", relabel(lambda y: np.minimum(y, 2))), "got 3 in 'a' alone. Closed-set"),
         (
             version_7_3,
-            r"b.mat: .* version 7; got version 7.3 \(HDF5\). In MATLAB: save\('b.mat', 'fts', 'labels', '-v7'\)",
+            r"b.mat: .* version 7; got version 7.3 \(HDF5\). In MATLAB: load\('b.mat'\); save\('b.mat', '-v7'\)",
         ),
         (cut("a.npz", 300), "a.npz: expected an .npz archive of numpy; got a broken or another file. Save it by numpy"),
         (cut("a.npz", 200, 220), "a.npz: expected arrays of numbers in an .npz archive; got what cannot be read"),
