@@ -36,14 +36,10 @@ class Circular(Validator):
     name = "circular"
     paper = "Zhong et al., ECML PKDD 2010; Ganin et al., JMLR 2016 (reverse validation); here with a new head alone"
     reads_features = True
+    reads = ("source_train.features", "target.logits", "target.features")
     cost = "training"
 
-    def score(self, outputs: Outputs) -> float:
-        """The accuracy, a fraction.
-
-        Raises:
-            ValueError: if the source rows come without labels.
-        """
+    def _score(self, outputs: Outputs) -> float:
         source = outputs.source_holdout or outputs.source_train
         if source.labels is None:
             raise ValueError("Circular needs source labels; got Stored(labels=None). Pass Stored(logits, ..., labels).")

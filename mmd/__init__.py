@@ -1,5 +1,6 @@
 """Maximum mean discrepancy: kernels, the statistic, and the methods that make it small."""
 
+from .bandwidth import DataBandwidth
 from .dan import DAN, DDC
 from .jan import JAN, joint_mmd2
 from .kernels import DistanceKernel, GaussianKernel, MultiGaussianKernel
@@ -9,6 +10,7 @@ __all__ = [
     "DAN",
     "DDC",
     "JAN",
+    "DataBandwidth",
     "DistanceKernel",
     "GaussianKernel",
     "MultiGaussianKernel",

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..shared.checks import full_precision
 from ..shared.method import Method, Source, Target
-from .kernels import DistanceKernel, MultiGaussianKernel
+from .bandwidth import LEAST_OF_PROBABILITIES, DataBandwidth
+from .kernels import Choose, DistanceKernel, MultiGaussianKernel
 from .mmd import Estimator, _check_estimator, _least, _mean_distance, _mmd2
 
 __all__ = ["DAN", "DDC"]
@@ -60,20 +61,26 @@ class DAN(Method):
       what the head sees (fc7), and the head's output (fc8), as class probabilities and not as logits, so that a head
       cannot lower the term by scaling its logits, and so that both terms lie in the same range.
     * Kernel. Equation 2 mixes Gaussian kernels with weights beta >= 0 of sum 1, learned by a quadratic program that
-      maximises the power of the test (section 3.2). Here beta = 1/m, with 5 kernels around the batch's own median (the
-      paper: 33 around that of the training data), and no second optimisation.
+      maximises the power of the test (section 3.2). Here beta = 1/m, with 5 kernels (the paper: 33) around one median,
+      and no second optimisation.
+    * Bandwidth. The paper (section 4.1): the median squared distance on the training data, one number for both domains
+      and all of training. Features move while they are trained, so here, for each layer, the mean over the batches of
+      the median of both domains' rows together, which after a hundred batches only grows
+      (:class:`~landbridge.mmd.DataBandwidth`); for the probabilities at least 1/8 (their squared distances are at most
+      2). A bandwidth of each batch's own would take away the loss's scale: its gradient grows without bound as
+      predictions or features draw together, and training ends at chance on the source.
     * Estimate. The paper takes the linear-time unbiased one (section 3.2). Here any of :func:`~landbridge.mmd.mmd2`;
       by default the biased quadratic-time one, which uses every pair of the batch, and is never negative.
 
-    Terms: ``features`` and ``probabilities``, each at most 2.
+    Nothing is detached but the bandwidths. Terms: ``features`` and ``probabilities``, each at most 2.
 
     Args:
         weight: lambda >= 0; scales both terms.
         schedule: ``"constant"``, as in the paper, or ``"ramp"``.
         kernels: m >= 1, how many Gaussian kernels.
         factor: > 1, between neighbouring bandwidths.
-        bandwidth: of the middle kernel, a squared distance; ``"median"`` or ``"mean"`` finds it for each term and
-            batch. A number holds for features and probabilities alike, whose scales may differ.
+        bandwidth: of the middle kernel, a squared distance; ``"median"`` or ``"mean"`` finds it for each term, over
+            the batches of training. A number holds for features and probabilities alike, whose scales may differ.
         estimator: ``"biased"``, ``"unbiased"`` or ``"linear"``; the last two need 2 samples of each domain, and may be
             negative.
 
@@ -91,6 +98,7 @@ class DAN(Method):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"source", "logits"})
+    version: ClassVar[int] = 2  # a bandwidth over the batches, not of each
 
     def __init__(
         self,
@@ -105,18 +113,23 @@ class DAN(Method):
         super().__init__(weight=weight, schedule=schedule)
         _check_estimator("DAN", estimator)
         self.kernel = MultiGaussianKernel(bandwidth, kernels=kernels, factor=factor)
+        self.feature_bandwidth = DataBandwidth(self.kernel)
+        self.probability_bandwidth = DataBandwidth(self.kernel, least=LEAST_OF_PROBABILITIES)
         self.estimator = estimator
         self.least = _least(estimator)  # type: ignore[misc]  # the estimator decides
 
     def terms(self, source: Source, target: Target, progress: Tensor) -> dict[str, Tensor]:
         assert source.logits is not None  # both asked for in needs
         assert target.logits is not None
+        how = self.kernel, self.estimator
         return {
-            "features": _mmd2(source.features, target.features, self.kernel, self.estimator),
-            "probabilities": _probability_mmd2(source.logits, target.logits, self.kernel, self.estimator),
+            "features": _mmd2(source.features, target.features, *how, self.feature_bandwidth),
+            "probabilities": _probability_mmd2(source.logits, target.logits, *how, self.probability_bandwidth),
         }
 
 
 @full_precision
-def _probability_mmd2(source: Tensor, target: Tensor, kernel: DistanceKernel, estimator: Estimator) -> Tensor:
-    return _mmd2(source.softmax(1), target.softmax(1), kernel, estimator)
+def _probability_mmd2(
+    source: Tensor, target: Tensor, kernel: DistanceKernel, estimator: Estimator, choose: Choose
+) -> Tensor:
+    return _mmd2(source.softmax(1), target.softmax(1), kernel, estimator, choose)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..shared.checks import check_features, full_precision
 from ..shared.method import Method, Source, Target
-from .kernels import DistanceKernel, GaussianKernel, MultiGaussianKernel
+from .bandwidth import LEAST_OF_PROBABILITIES, DataBandwidth
+from .kernels import Choose, DistanceKernel, GaussianKernel, MultiGaussianKernel
 from .mmd import Estimator, _check_estimator, _check_kernel, _least, _of_gram, _of_pairs, _over_pairs
 
 __all__ = ["JAN", "joint_mmd2"]
@@ -77,13 +78,17 @@ def joint_mmd2(
 
 
 @full_precision
-def _joint_mmd2(kernels: Sequence[DistanceKernel], estimator: Estimator, *layers: Tensor) -> Tensor:
+def _joint_mmd2(
+    kernels: Sequence[DistanceKernel], estimator: Estimator, *layers: Tensor, choose: Sequence[Choose] | None = None
+) -> Tensor:
     """The unchecked formula; the source's layers, then the target's, so that each is seen by ``full_precision``."""
     xs, ys = layers[: len(kernels)], layers[len(kernels) :]
+    chosen = [kernel.choose_bandwidth for kernel in kernels] if choose is None else choose
+    each = list(zip(xs, ys, kernels, chosen, strict=True))
     if estimator == "linear":
-        pairs = _product([_of_pairs(x, y, kernel) for x, y, kernel in zip(xs, ys, kernels, strict=True)])  # (4, m)
+        pairs = _product([_of_pairs(x, y, kernel, rule) for x, y, kernel, rule in each])  # (4, m)
         return _over_pairs(pairs)
-    grams = [kernel.gram(torch.cat([x, y])) for x, y, kernel in zip(xs, ys, kernels, strict=True)]
+    grams = [kernel.gram(torch.cat([x, y]), rule) for x, y, kernel, rule in each]
     return _of_gram(_product(grams), xs[0].shape[0], estimator)  # of (n_s+n_t, n_s+n_t)
 
 
@@ -109,7 +114,9 @@ class JAN(Method):
       ResNet), a bottleneck and the softmax in the authors' code.
     * Kernels. The paper: Gaussian, with the median squared distance as bandwidth. For the features the authors' PyTorch
       code has five, around the mean squared distance, each twice as wide as the one before; here the same ladder around
-      the batch's own median. For the probabilities it has one Gaussian of fixed bandwidth, exp(-d^2 / 1.68), as here
+      the median, as a mean over the batches which after a hundred of them only grows
+      (:class:`~landbridge.mmd.DataBandwidth`, and the reason for it). For the probabilities it has one Gaussian of
+      fixed bandwidth, exp(-d^2 / 1.68), as here
       (``fix_sigma`` there, which is gamma and not a standard deviation; their later library has sigma = 0.92, so 2
       sigma^2 = 1.69). The five kernels are averaged here, and added up in the code: its weight 1 is 5 here.
     * Estimate. The paper trains with the linear-time one; here by default the full biased one, which uses every pair of
@@ -124,8 +131,8 @@ class JAN(Method):
         schedule: ``"ramp"``, as in the paper, or ``"constant"``.
         kernels: m >= 1, how many Gaussian kernels of the features.
         factor: > 1, between neighbouring bandwidths of the features.
-        bandwidth: of the features' middle kernel, a squared distance; ``"median"`` or ``"mean"`` finds it for each
-            batch.
+        bandwidth: of the features' middle kernel, a squared distance; ``"median"`` or ``"mean"`` finds it over the
+            batches of training.
         probability_bandwidth: of the probabilities' one kernel, a squared distance, ``"median"`` or ``"mean"``.
         estimator: ``"biased"``, ``"unbiased"`` or ``"linear"``; the last two need 2 samples of each domain, and may be
             negative.
@@ -144,6 +151,7 @@ class JAN(Method):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"source", "logits"})
+    version: ClassVar[int] = 2  # a bandwidth over the batches, not of each
 
     def __init__(
         self,
@@ -162,6 +170,8 @@ class JAN(Method):
             MultiGaussianKernel(bandwidth, kernels=kernels, factor=factor),
             GaussianKernel(probability_bandwidth),
         )
+        self.feature_bandwidth = DataBandwidth(self.kernels[0])
+        self.probability_bandwidth = DataBandwidth(self.kernels[1], least=LEAST_OF_PROBABILITIES)
         self.estimator = estimator
         self.least = _least(estimator)  # type: ignore[misc]  # the estimator decides
 
@@ -169,11 +179,18 @@ class JAN(Method):
         assert source.logits is not None  # both asked for in needs
         assert target.logits is not None
         layers = source.features, source.logits, target.features, target.logits
-        return {"joint": _joint_of_logits(self.kernels, self.estimator, *layers)}
+        bandwidths = self.feature_bandwidth, self.probability_bandwidth
+        return {"joint": _joint_of_logits(self.kernels, self.estimator, bandwidths, *layers)}
 
 
 @full_precision
 def _joint_of_logits(
-    kernels: Sequence[DistanceKernel], estimator: Estimator, f_s: Tensor, z_s: Tensor, f_t: Tensor, z_t: Tensor
+    kernels: Sequence[DistanceKernel],
+    estimator: Estimator,
+    choose: Sequence[Choose],
+    f_s: Tensor,
+    z_s: Tensor,
+    f_t: Tensor,
+    z_t: Tensor,
 ) -> Tensor:
-    return _joint_mmd2(kernels, estimator, f_s, z_s.softmax(1), f_t, z_t.softmax(1))
+    return _joint_mmd2(kernels, estimator, f_s, z_s.softmax(1), f_t, z_t.softmax(1), choose=choose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,8 @@ from ..shared.checks import check_features, full_precision, nearest
 from ..shared.distances import squared_distances
 
 __all__ = ["DistanceKernel", "GaussianKernel", "MultiGaussianKernel"]
+
+Choose = Callable[[Tensor], float | Tensor]  # squared distances of distinct pairs -> a bandwidth
 
 RULES = ("mean", "median")
 SQUARINGS = 4  # between two exponentials: each doubles the relative rounding error, so at most 16 eps
@@ -31,7 +34,9 @@ class DistanceKernel(ABC):
     Args:
         bandwidth: gamma > 0, or the rule that finds it anew for every batch from the squared distances of all pairs
             of distinct rows of the pooled sample (source and target together; the zero distance of a row to itself is
-            left out). No gradient flows through it, and a rule makes the kernel independent of the features' scale.
+            left out). No gradient flows through it, and a rule makes the kernel independent of the features' scale:
+            good for a statistic; in training, where features can draw together, the gradient then has no bound, and
+            :class:`~landbridge.mmd.DataBandwidth` takes one bandwidth over the batches.
             ``"median"``: their median, which is the square of the median distance (of an even number the lower one).
             ``"mean"``: their mean.
 
@@ -85,10 +90,15 @@ class DistanceKernel(ABC):
         n = x.shape[0]
         return self.of_distances(squared[:n, n:], self.choose_bandwidth(_off_diagonal(squared)))
 
-    def gram(self, pooled: Tensor) -> Tensor:
-        """The kernel matrix of a pooled sample with itself, (n, d) -> (n, n), by one distance matrix; unchecked."""
+    def gram(self, pooled: Tensor, choose: Choose | None = None) -> Tensor:
+        """The kernel matrix of a pooled sample with itself, (n, d) -> (n, n), by one distance matrix; unchecked.
+
+        Args:
+            pooled: (n, d).
+            choose: finds the bandwidth instead of :meth:`choose_bandwidth`.
+        """
         squared = _pooled_distances(pooled)
-        return self.of_distances(squared, self.choose_bandwidth(_off_diagonal(squared)))
+        return self.of_distances(squared, (choose or self.choose_bandwidth)(_off_diagonal(squared)))
 
     def choose_bandwidth(self, squared: Tensor) -> float | Tensor:
         """Gamma: the given number, or what the rule finds in these squared distances (of distinct pairs, any shape)."""

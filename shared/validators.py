@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .clustering import adjusted_mutual_information, nearest_means
 from .importance import density_ratio
+from .neighbourhood import soft_neighbourhood_density
 
 __all__ = [
     "COLLAPSE_VERSION",
@@ -44,11 +45,19 @@ __all__ = [
 Array = NDArray[Any]
 Cost = Literal["cheap", "model", "training"]
 
-TEMPERATURE = 0.05  # Saito et al.
-NEIGHBOURHOOD_BLOCK = 128  # rows at once: two blocks of similarities stay in the processor's cache
 COLLAPSE_VERSION = 1  # grows with every change of what counts as collapsed
 COLLAPSED_BELOW = 0.2
+SMALLEST = float(np.finfo(np.float64).tiny)  # importance weights may all underflow to 0
 ROWS_NEEDED = 10  # fewer predictions do not show a collapse
+
+
+_WEIGHTED = (
+    "source_train.features",
+    "source_holdout.features",
+    "source_holdout.logits",
+    "source_holdout.labels",
+    "target.features",
+)
 
 
 class Stored(NamedTuple):
@@ -96,6 +105,7 @@ class Validator(ABC):
         paper: where it was proposed, or first used to choose models.
         needs_holdout: whether it needs labelled source rows that were not trained on.
         reads_features: whether it looks at features; the others are given none where that saves reading them.
+        reads: the arrays that its score is made of, ``split.array`` of :class:`Outputs`; they are checked.
         weighs: whether it uses importance weights, which are computed once for all that do.
         cost: ``cheap`` (milliseconds; runs in every cell), ``model`` (fits a small model at each checkpoint), or
             ``training`` (trains the classifier again).
@@ -106,6 +116,7 @@ class Validator(ABC):
     paper: ClassVar[str]
     needs_holdout: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ("target.logits",)
     weighs: ClassVar[bool] = False
     cost: ClassVar[Cost] = "cheap"
     version: ClassVar[int] = 1
@@ -116,13 +127,20 @@ class Validator(ABC):
             return "the protocol holds no source rows out"
         return None
 
-    @abstractmethod
     def score(self, outputs: Outputs) -> float:
         """The score; higher is better.
 
         Raises:
-            ValueError: if it needs held-out source rows and there are none, or too few rows of some split.
+            ValueError: if it needs held-out source rows and there are none, if a split that it reads has too few rows,
+                labels that do not fit, or numbers that are not finite.
         """
+        for place in self.reads:
+            _check(self.name, outputs, place)
+        return self._score(outputs)
+
+    @abstractmethod
+    def _score(self, outputs: Outputs) -> float:
+        """The formula; what it reads has been checked."""
 
 
 class SourceAccuracy(Validator):
@@ -131,8 +149,9 @@ class SourceAccuracy(Validator):
     name = "source-accuracy"
     paper = "the usual practice; a baseline in Musgrave et al., arXiv:2208.07360 (2022)"
     needs_holdout = True
+    reads = ("source_holdout.logits", "source_holdout.labels")
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         held_out = _held_out(outputs)
         if held_out.accuracy is not None:
             return held_out.accuracy
@@ -150,8 +169,9 @@ class SourceRisk(Validator):
     name = "source-risk"
     paper = "Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015 (in part)"
     needs_holdout = True
+    reads = ("source_holdout.logits", "source_holdout.labels")
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         held_out = _held_out(outputs)
         return -float(_losses(held_out).mean())
 
@@ -167,7 +187,7 @@ class Entropy(Validator):
     name = "entropy"
     paper = "Morerio, Cavazza, Murino, Minimal-Entropy Correlation Alignment, ICLR 2018"
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         p, log_p = _softmax(outputs.target.logits)
         return float((p * log_p).sum(1).mean())
 
@@ -186,7 +206,7 @@ class InformationMaximisation(Validator):
         "ICML 2012; as a validator Musgrave et al., arXiv:2111.15672 (2021)"
     )
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         p, log_p = _softmax(outputs.target.logits)
         mean = p.mean(0)
         spread = -(mean * np.log(np.where(mean > 0, mean, 1.0))).sum()
@@ -202,7 +222,7 @@ class SoftNeighbourhoodDensity(Validator):
     name = "soft-neighbourhood-density"
     paper = "Saito et al., Tune it the Right Way: Unsupervised Validation of Domain Adaptation, ICCV 2021"
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         return soft_neighbourhood_density(_softmax(outputs.target.logits)[0])
 
 
@@ -221,7 +241,7 @@ class NuclearNorm(Validator):
         "validator (BNM) Musgrave et al., arXiv:2208.07360 (2022)"
     )
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         p, _ = _softmax(outputs.target.logits)
         return float(np.linalg.svd(p, compute_uv=False).sum() / len(p))
 
@@ -238,9 +258,10 @@ class ClassClustering(Validator):
     name = "class-clustering"
     paper = "Musgrave et al., Three New Validators, arXiv:2208.07360 (2022), ClassAMI on target features"
     reads_features = True
+    reads = ("target.logits", "target.features")
     cost = "model"
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         logits, features = outputs.target.logits, outputs.target.features
         predicted = logits.argmax(1)
         return adjusted_mutual_information(predicted, nearest_means(features, predicted, clusters=logits.shape[1]))
@@ -252,16 +273,24 @@ class ImportanceWeighted(Validator):
     .. math:: - \frac1n \sum_i w_i \ell_i
 
     with w of :func:`density_ratio` on the features and l the cross-entropy.
+
+    **On domains that a classifier tells apart it scores backwards.** Where source rows look nothing like the target's,
+    their weights go to 0, and so does the score, which is the best there is, whatever the losses are. Of three classes
+    in five columns with one of them moved by 8 deviations, a classifier that guesses (risk 1.377) scores -0.021; one
+    that is right, and whose features overlap, (risk 0.382) scores -0.382, and loses. The mean of the weights, 1 where
+    the densities overlap, is 0.016 there. Deep embedded validation (-1.341) and its normalised form (-1.372) do not
+    reward it.
     """
 
     name = "importance-weighted"
     paper = "Sugiyama et al., Covariate Shift Adaptation by Importance Weighted Cross Validation, JMLR 2007"
     needs_holdout = True
     reads_features = True
+    reads = _WEIGHTED
     weighs = True
     cost = "model"
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         return -float((outputs.importance * _losses(_held_out(outputs))).mean())
 
 
@@ -272,30 +301,36 @@ class DeepEmbedded(Validator):
     paper = "You et al., Towards Accurate Model Selection in Deep Unsupervised Domain Adaptation, ICML 2019"
     needs_holdout = True
     reads_features = True
+    reads = _WEIGHTED
     weighs = True
     cost = "model"
 
-    def score(self, outputs: Outputs) -> float:
+    def _score(self, outputs: Outputs) -> float:
         return -control_variate_risk(outputs.importance, _losses(_held_out(outputs)))
 
 
 class DeepEmbeddedNormalised(Validator):
-    """Deep embedded validation with weights divided by their largest, so that one outlier does not rule the score.
+    r"""Deep embedded validation with weights of range and mean one, so that one outlier does not rule the score.
 
-    This is DEVN with max normalisation. Weights of mean one, another way to normalise, would make the control variate
-    vanish: what is left is the self-normalised importance-weighted risk.
+    .. math:: u_i = \frac{w_i}{\max_j w_j} - \frac1n \sum_j \frac{w_j}{\max_l w_l} + 1
+
+    Divided by the largest, then moved (not divided again) to mean 1, which the control variate presupposes: its term
+    vanishes, and the score is minus the mean of :math:`u_i \ell_i`: the plain risk, and the covariance of losses with
+    weights that differ by at most 1.
     """
 
     name = "deep-embedded-validation-normalised"
     paper = "Musgrave et al., Three New Validators, arXiv:2208.07360 (2022), DEVN with max normalisation"
     needs_holdout = True
     reads_features = True
+    reads = _WEIGHTED
     weighs = True
     cost = "model"
+    version = 2  # the weights' mean is one
 
-    def score(self, outputs: Outputs) -> float:
-        weights = outputs.importance / outputs.importance.max()
-        return -control_variate_risk(weights, _losses(_held_out(outputs)))
+    def _score(self, outputs: Outputs) -> float:
+        weights = outputs.importance / max(outputs.importance.max(), SMALLEST)
+        return -control_variate_risk(weights - weights.mean() + 1, _losses(_held_out(outputs)))
 
 
 def control_variate_risk(weights: Array, losses: Array) -> float:
@@ -322,51 +357,6 @@ def control_variate_risk(weights: Array, losses: Array) -> float:
     equal = variance <= len(weights) * (np.finfo(np.float64).eps * np.abs(weights).max()) ** 2
     eta = 0.0 if equal else -((weighted - weighted.mean()) * away).sum() / variance
     return float(weighted.mean() + eta * (weights.mean() - 1))
-
-
-def soft_neighbourhood_density(probabilities: Array, *, temperature: float = TEMPERATURE) -> float:
-    r"""The mean entropy of the similarities of each prediction to all others.
-
-    .. math:: -\frac1n \sum_i \sum_{j \neq i} q_{ij} \log q_{ij}, \quad
-        q_{ij} \propto \exp(\langle \hat p_i, \hat p_j \rangle / \tau), \; j \neq i
-
-    with the predictions scaled to length one, and no row its own neighbour. Computed in the precision of the argument.
-
-    Args:
-        probabilities: predicted probabilities, (n, k), n at least 2.
-        temperature: tau, > 0.
-
-    Returns:
-        Between 0 and log(n - 1).
-
-    Raises:
-        ValueError: for fewer than two rows.
-
-    Source: Saito et al., Tune it the Right Way: Unsupervised Validation of Domain Adaptation via Soft Neighborhood
-    Density, ICCV 2021, on softmax outputs with tau = 0.05.
-
-    >>> round(soft_neighbourhood_density(np.array([[1.0, 0.0]] * 5)), 6) == round(float(np.log(4)), 6)
-    True
-    """
-    if len(probabilities) < 2:
-        raise ValueError(f"soft_neighbourhood_density needs two rows or more; got {len(probabilities)}.")
-    units = probabilities / np.sqrt((probabilities * probabilities).sum(1, keepdims=True))
-    entropies = [
-        _neighbourhood_entropies(units, start, temperature) for start in range(0, len(units), NEIGHBOURHOOD_BLOCK)
-    ]
-    return float(np.concatenate(entropies).mean(dtype=np.float64))
-
-
-def _neighbourhood_entropies(units: Array, start: int, temperature: float) -> Array:
-    """The entropies of a block of rows, (m,)."""
-    similarity = units[start : start + NEIGHBOURHOOD_BLOCK] @ units.T  # (m, n), from 0 to 1
-    similarity -= 1.0  # the largest value is then 0, and no exponential overflows
-    similarity /= temperature
-    mass = np.exp(similarity)
-    block = np.arange(len(mass))
-    mass[block, start + block] = 0.0
-    total = mass.sum(1)
-    return np.asarray(np.log(total) - np.einsum("ij,ij->i", mass, similarity) / total)
 
 
 def collapse(target_logits: Array, source_labels: Array | None = None) -> str | None:
@@ -427,6 +417,30 @@ def _softmax(logits: Array) -> tuple[Array, Array]:
 def _losses(stored: Stored) -> Array:
     """Cross-entropies, (n,)."""
     return -_softmax(stored.logits)[1][np.arange(len(stored.logits)), _labels(stored)]
+
+
+def _check(name: str, outputs: Outputs, place: str) -> None:
+    """Raise a ValueError unless what a validator reads there can be scored."""
+    split, array = place.split(".")
+    stored = _held_out(outputs) if split == "source_holdout" else getattr(outputs, split)
+    if array == "labels":
+        rows, k = stored.logits.shape
+        labels = _labels(stored)
+        if labels.shape != (rows,) or rows == 0 or not 0 <= labels.min() <= labels.max() < k:
+            raise ValueError(
+                f"{name} needs a label from 0 to {k - 1} for each of the {rows} rows of {split}; got "
+                f"{len(labels)} labels{f' from {labels.min()} to {labels.max()}' if len(labels) else ''}."
+            )
+        return
+    values = getattr(stored, array)
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"{name} needs {array} of {split} of shape (rows, columns), neither 0; got {values.shape}.")
+    if not np.isfinite(values).all():
+        bad = ~np.isfinite(values).all(1)
+        raise ValueError(
+            f"{name} needs finite {array}; got NaN or inf in {int(bad.sum())} of {len(values)} rows of {split}, the "
+            f"first is row {int(bad.argmax())}. Has the network diverged?"
+        )
 
 
 def _labels(stored: Stored) -> NDArray[np.int64]:

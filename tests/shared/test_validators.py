@@ -101,7 +101,8 @@ def weights_of(outputs):
 
 def slow_normalised(outputs):
     weights = weights_of(outputs)
-    return -slow_risk([w / max(weights) for w in weights], slow_losses(outputs.source_holdout))
+    scaled = [w / max(weights) for w in weights]
+    return -slow_risk([w - slow_mean(scaled) + 1 for w in scaled], slow_losses(outputs.source_holdout))
 
 
 def slow_clustering(outputs):
