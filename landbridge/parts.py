@@ -17,11 +17,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .methods import METHODS
 from .shared.default_network import default_network
+from .shared.dtypes import default_dtype, working_dtype
 from .shared.fit import fit
 from .shared.method import Method, Sizes
 from .shared.names import nearest, same_name
 from .shared.network import Network, wrap
 from .shared.optimizer import Optimizer
+from .shared.probe import probabilities_refused
 from .shared.seeds import seeded
 
 __all__ = [
@@ -173,13 +175,30 @@ def _output_layer(function: str, module: nn.Module, inputs: Any) -> str:
         same = output.untyped_storage().data_ptr() == made.untyped_storage().data_ptr()
         if same and output.numel() == made.numel() and made._version == version:
             return str(name)
+    for name, output, _ in reversed(seen):
+        squashed = _squashed(output, made)
+        if squashed == "log_softmax":
+            return str(name)  # its softmax is what the layer's own is
+        if squashed is not None:
+            raise ValueError(probabilities_refused(function, type(module).__name__, squashed))
     called = list(dict.fromkeys(name for name, *_ in reversed(seen)))
     names = ", ".join(repr(name) for name in called[:SHOWN]) or "none"
     raise ValueError(
         f"{function} cannot tell which layer of {type(module).__name__} is its head: no linear layer's output is the "
-        f"module's own output as it is. Take a softmax at the end away (losses want logits), or name the layer: "
-        f"head='...'; linear layers that were called, the last one first: {names}."
+        f"module's own output as it is. Name the layer that makes the logits: head='...'; linear layers that were "
+        f"called, the last one first: {names}. Whatever follows it stays: take a softmax or sigmoid away."
     )
+
+
+def _squashed(output: Tensor, made: Tensor) -> str | None:
+    """Which function made it of a layer's output, of those that turn logits into probabilities or their logarithms."""
+    if output.ndim != 2 or output.numel() != made.numel():
+        return None
+    functions = {"log_softmax": output.log_softmax, "softmax": output.softmax} if output.shape[1] > 1 else {}
+    for name, function in functions.items():
+        if torch.allclose(made.reshape(output.shape), function(1)):
+            return name
+    return "sigmoid" if torch.allclose(made.reshape(output.shape), output.sigmoid()) else None
 
 
 def _check_outputs(function: str, network: Network, inputs: Any, outputs: int) -> None:
@@ -213,7 +232,12 @@ def _probe(function: str, module: nn.Module, inputs: Any) -> Any:
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        return module(rows.to(like.dtype) if rows.is_floating_point() else rows)
+        if rows.is_floating_point():
+            return module(rows.to(like.dtype))
+        try:
+            return module(rows)
+        except RuntimeError:
+            return module(rows.to(like.dtype))  # whole numbers that are measurements, as fit takes them too
     except (RuntimeError, ValueError, IndexError) as error:
         raise ValueError(
             f"{function}: the model cannot take inputs of shape {tuple(inputs.shape)}, {inputs.dtype}: {error}"
@@ -292,7 +316,7 @@ def make_method(
         raise ValueError(f"{function} got weight={weight} beside a function that makes the method. Set it there.")
     features, _ = _forward(function, network, inputs)
     sizes = Sizes(features.shape[1], outputs)
-    with seeded(seed, "method"):
+    with seeded(seed, "method"), default_dtype(working_dtype(network)):
         if kind is None:
             make: Any = method
             made = make(sizes)

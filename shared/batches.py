@@ -155,6 +155,7 @@ class Samples:
         if self.rows is not None:
             self.rows = self.rows.to(self.inputs.device)
         self.labels = None if labels is None else labels.to(device)
+        self.cast: torch.dtype | None = None  # what whole numbers become in a batch, where a network wants that
 
     def __len__(self) -> int:
         return self.inputs.shape[0] if self.rows is None else self.rows.shape[0]
@@ -170,9 +171,10 @@ class Samples:
         if self.rows is not None:
             rows = self.rows.index_select(0, rows)
         gathered = self.inputs.index_select(0, rows)
-        if gathered.device == self.device:
-            return gathered
-        return (gathered.pin_memory() if self.device.type == "cuda" else gathered).to(self.device, non_blocking=True)
+        if gathered.device != self.device:
+            pinned = gathered.pin_memory() if self.device.type == "cuda" else gathered
+            gathered = pinned.to(self.device, non_blocking=True)
+        return gathered if self.cast is None else gathered.to(self.cast)
 
     def chunks(self, size: int) -> list[Tensor]:
         """All rows in order, as row numbers in nearly equal chunks of at most ``size``: none is left with one row."""
@@ -223,6 +225,7 @@ class Sources:
         seed: of the orders. Those of several sources are independent streams: each shuffles and wraps by itself.
         dtype: what floating-point inputs become.
         task: what the labels are; see :func:`~landbridge.shared.tasks.as_labels`.
+        values: what labels become in regression.
 
     Attributes:
         samples: each source's.
@@ -243,6 +246,7 @@ class Sources:
         seed: int,
         dtype: torch.dtype | None = None,
         task: str = "classification",
+        values: torch.dtype = torch.float32,
     ) -> None:
         several = is_several(data)
         pairs: list[Any] = data if several else [data]
@@ -255,7 +259,7 @@ class Sources:
                 f"{k} sources. Pass batch_size of at least {k} for the source."
             )
         self.samples = [
-            as_samples(function, name, pair, device, labelled=True, dtype=dtype, task=task)
+            as_samples(function, name, pair, device, labelled=True, dtype=dtype, task=task, values=values)
             for name, pair in zip(names, pairs, strict=True)
         ]
         self._check_alike(function)
@@ -325,6 +329,7 @@ def as_samples(
     labelled: bool,
     dtype: torch.dtype | None = None,
     task: str = "classification",
+    values: torch.dtype = torch.float32,
 ) -> Samples:
     """Arrays or tensors as :class:`Samples`; a sentence for what cannot be.
 
@@ -337,6 +342,7 @@ def as_samples(
         labelled: whether labels are needed; without, they are refused, so that none can leak.
         dtype: what floating-point inputs become: the network's own (numpy's default is float64).
         task: what the labels are.
+        values: what they become in regression.
 
     Raises:
         TypeError: for what is no array, no pair, or labels given for the target.
@@ -368,7 +374,7 @@ def as_samples(
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
     if labels is not None:
-        labels = as_labels(function, name, labels, task, dtype)
+        labels = as_labels(function, name, labels, task, values)
     return Samples(inputs, labels, device)
 
 

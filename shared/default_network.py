@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import Rows
+from .dtypes import default_dtype
 from .network import Network
 from .seeds import seeded
 
@@ -162,7 +163,7 @@ def from_spec(spec: dict[str, Any]) -> Network:
 
 
 def _network(shape: tuple[int, ...], outputs: int, batchnorm: bool, standardise: Standardise, seed: int) -> Network:
-    with seeded(seed, "network"):
+    with seeded(seed, "network"), default_dtype(torch.float32):
         table = len(shape) == 1
         layers = _mlp(shape[0], batchnorm) if table else _convolutions(shape[0], shape[1], shape[2], batchnorm)
         network = Network(nn.Sequential(standardise, *layers), nn.Linear(WIDTH if table else FEATURES, outputs))

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from .batches import Samples
 from .batchnorm import DomainBatchNorm
+from .dtypes import at_least_single
 
-__all__ = ["batch_size_for", "forward_all"]
+__all__ = ["batch_size_for", "forward_all", "forward_one"]
 
 SMALL = 64  # pixels: up to this side 500 images a forward are no burden; above, 64 are enough to fill a GPU
 
@@ -44,7 +45,8 @@ def forward_all(
             of the mean of their softmax: class probabilities are averaged, not logits.
 
     Returns:
-        features (n, d) and logits (n, k), or of whatever shape the network gives, float32, on the CPU.
+        features (n, d) and logits (n, k), or of whatever shape the network gives, on the CPU: float64
+        of a network that computes in it, else float32.
 
     Raises:
         ValueError: for several views of each image and fewer than two logits.
@@ -58,7 +60,7 @@ def forward_all(
     try:
         with nullcontext() if split is None else split.of(source=source):
             for rows in samples.chunks(batch_size):
-                f, z = _forward(network, samples.gather(rows), transform)
+                f, z = forward_one(network, samples.gather(rows), transform)
                 features.append(f.cpu())
                 logits.append(z.cpu())
     finally:
@@ -67,11 +69,12 @@ def forward_all(
     return torch.cat(features), torch.cat(logits)
 
 
-def _forward(network: nn.Module, x: Tensor, transform: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+def forward_one(network: nn.Module, x: Tensor, transform: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Features and logits of one batch, several views of a row averaged; see :func:`forward_all`."""
     seen = x if transform is None else transform(x)
     if seen.ndim <= x.ndim:
         features, logits = network(seen)
-        return features.float(), logits.float()
+        return at_least_single(features), at_least_single(logits)
     n, views = seen.shape[:2]
     features, logits = network(seen.flatten(0, 1))
     if logits.ndim < 2 or logits.shape[1] < 2:  # the softmax of one number is 1, whatever it is
@@ -79,5 +82,5 @@ def _forward(network: nn.Module, x: Tensor, transform: Callable[[Tensor], Tensor
             "forward_all averages class probabilities over several views of a sample, and so needs logits of at least "
             f"2 classes; got {tuple(logits.shape)}. Use a transform of one view, such as CentreCrop."
         )
-    shares = logits.float().view(n, views, -1).log_softmax(-1)
-    return features.float().view(n, views, -1).mean(1), shares.logsumexp(1) - math.log(views)
+    shares = at_least_single(logits).view(n, views, -1).log_softmax(-1)
+    return at_least_single(features).view(n, views, -1).mean(1), shares.logsumexp(1) - math.log(views)

@@ -56,6 +56,6 @@ def _settings(method: nn.Module) -> str:
 def _digest(samples: Samples) -> str:
     """Shape, dtype and a checksum of up to 64 rows, evenly spread, with all labels."""
     rows = torch.linspace(0, len(samples) - 1, min(64, len(samples))).long()
-    some = samples.gather(rows.to(samples.device)).cpu().contiguous().numpy().tobytes()
+    some = samples.gather(rows.to(samples.device)).cpu().contiguous().view(torch.uint8).numpy().tobytes()
     labels = b"" if samples.labels is None else samples.labels.cpu().numpy().tobytes()
     return f"{samples.shape} {samples.inputs.dtype} {zlib.crc32(some + labels):08x}"

@@ -25,12 +25,14 @@ from .checkpoint import (
 )
 from .checks import NonFiniteError, nearest
 from .devices import resolve_device
-from .evaluate import batch_size_for, forward_all
+from .dtypes import check_trainable_dtype, default_dtype, working_dtype
+from .evaluate import batch_size_for
 from .fingerprint import fingerprint
 from .history import History, TrainingDiverged
 from .method import Method
 from .network import Network
 from .optimizer import Optimizer, as_optimizer
+from .probe import Look, cast_whole_numbers, check_logits_are_meant, look
 from .progress import ProgressLine
 from .result import FitResult
 from .seeds import derive_seed, seed_globally, seed_libraries, seeded
@@ -167,8 +169,11 @@ class _Run:
             check_writable("fit", self.checkpoint)
         self.every = given["checkpoint_every"] or max(1, self.steps // 10)
         self.settings = Optimizer() if given["optimizer"] is None else as_optimizer("fit", given["optimizer"])
+        check_trainable_dtype("fit", given["network"])
+        self.dtype = working_dtype(given["network"])
         self._data(given["source"], given["target"], given["batch_size"])
-        self._modules(given["network"], given["method"])
+        with default_dtype(self.dtype):
+            self._modules(given["network"], given["method"])
 
     def _data(self, source: Any, target: Any, batch_size: Any) -> None:
         sizes = (batch_size, batch_size) if _is_whole(batch_size) else batch_size
@@ -183,7 +188,9 @@ class _Run:
         self.source: Sources | None = None
         if source is not None:
             task = self.given["task"]
-            self.source = Sources("fit", source, self.device, sizes[0], seed=self.seed, dtype=dtype, task=task)
+            self.source = Sources(
+                "fit", source, self.device, sizes[0], seed=self.seed, dtype=dtype, task=task, values=self.dtype
+            )
             self._check_alike(self.source.samples[0], self.target)
 
     def _check_alike(self, of_source: Samples, of_target: Samples) -> None:
@@ -217,8 +224,10 @@ class _Run:
             )
         format = torch.channels_last if self.given["channels_last"] else torch.preserve_format
         self.network = network.to(self.device, memory_format=format)  # type: ignore[call-overload]
-        self._check_labels()
+        self._check_outputs()
         self.method = method.to(self.device)
+        if any(p.dtype != self.dtype for p in method.parameters()):
+            method.to(self.dtype)  # its own layers are multiplied with the network's features
         split = None
         per_domain = self.given["batch_statistics"] == "per_domain" and method.sees_target
         if per_domain or "batchnorm" in method.needs:
@@ -244,28 +253,37 @@ class _Run:
         rows = None if self.source is None else self.source.samples
         self.fingerprint = fingerprint(self.given, self.settings, self.step, rows, self.target)
 
-    def _check_labels(self) -> None:
+    def _check_outputs(self) -> None:
+        """What the network makes of a few rows, before it is trained: logits, and as many as the labels want."""
+        domains = {"target": self.target}
+        if self.source is not None:
+            domains = {"source": self.source.samples[0], **(domains if self.given["method"].sees_target else {})}
+        transform = self.given["evaluation"]  # never the augmentation, which may count what it is given
+        seen: Look | None = None
+        for name, samples in domains.items():
+            cast_whole_numbers("fit", name, self.network, samples, transform)
+            try:
+                seen = look(self.network, samples, transform)
+            except (RuntimeError, IndexError) as error:
+                changed = transform is not None or self.given["augment"] is not None
+                if changed or isinstance(error, (NotImplementedError, torch.cuda.OutOfMemoryError)):
+                    continue  # whatever it has against these rows, training will say it
+                raise ValueError(
+                    f"fit: the network cannot take {name} inputs of shape {samples.shape}, {samples.inputs.dtype}: "
+                    f"{error}"
+                ) from error
+        task, own_loss = self.given["task"], self.given["task_loss"] is not None
+        if seen is not None and (not own_loss or "logits" in self.given["method"].needs):
+            check_logits_are_meant("fit", seen, task)
         if self.source is None:
             return
-        task, own_loss = self.given["task"], self.given["task_loss"] is not None
+        for samples in self.source.samples[1:]:
+            samples.cast = self.source.samples[0].cast
         outputs = getattr(self.network.head, "out_features", None)
         if not isinstance(outputs, int):
-            outputs = self._width() if task == "classification" and not own_loss else None
+            known = seen is not None and seen.outputs.ndim == 2 and task == "classification" and not own_loss
+            outputs = seen.outputs.shape[1] if known and seen is not None else None
         check_head("fit", self.source.labels, outputs, task, own_loss=own_loss)
-
-    def _width(self) -> int | None:
-        """How many logits a head gives that does not say so, by two rows that leave no trace; None: not to be told."""
-        assert self.source is not None
-        some = self.source.samples[0]
-        transform, states = self.given["evaluation"], random_states()
-        try:
-            first = Samples(some.gather(torch.arange(min(2, len(some)))), None, self.device)
-            logits = forward_all(self.network, first, source=True, transform=transform)[1]
-        except Exception:  # whatever the network has against these rows, training will say it
-            return None
-        finally:
-            set_random_states(states)
-        return logits.shape[1] if logits.ndim == 2 else None
 
     def _check_sources(self, method: Method) -> None:
         """A method that tells sources apart wants as many as it was made for."""
@@ -281,6 +299,10 @@ class _Run:
             raise ValueError(f"{type(method).__name__} was made for {wanted} sources; got {came}. {remedy}.")
 
     def __call__(self) -> FitResult:
+        with default_dtype(self.dtype):  # methods and networks make tensors on their way
+            return self._whole()
+
+    def _whole(self) -> FitResult:
         started = time.perf_counter()
         states = random_states()
         try:

@@ -49,7 +49,7 @@ class History:
         if self._buffer is None:
             self.names = self.names or list(terms)
             device = next(iter(terms.values())).device
-            self._buffer = torch.empty(self.interval, len(self.names), device=device)
+            self._buffer = torch.empty(self.interval, len(self.names), dtype=torch.float32, device=device)
         if list(terms) != self.names:
             raise ValueError(f"a method's terms must keep their names; they were {self.names} and are {list(terms)}.")
         torch.stack([value.float() for value in terms.values()], out=self._buffer[self._pending])

@@ -28,7 +28,7 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: float | tuple[float, ...] = 0.5, std: float | tuple[float, ...] = 0.5) -> None:
         super().__init__()
-        m, s = (torch.as_tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in (mean, std))
+        m, s = (torch.as_tensor(v, dtype=torch.get_default_dtype()).reshape(-1, 1, 1) for v in (mean, std))
         self.register_buffer("scale", 1 / (255 * s), persistent=False)
         self.register_buffer("shift", -m / s, persistent=False)
 

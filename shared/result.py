@@ -22,6 +22,7 @@ from .frames import Names, is_frame, read_frame, warn_unnamed
 from .history import History
 from .method import Method
 from .network import Network, WrappedNetwork, wrap
+from .probe import cast_whole_numbers
 from .tasks import as_outputs, as_predictions, as_probabilities, check_task
 
 __all__ = ["FitResult", "Predictor", "load"]
@@ -78,6 +79,7 @@ class FitResult:
             inputs = read_frame("predict", "inputs", inputs, self.columns, of=TRAINED).values
         like = next(self.network.parameters())
         samples = as_samples("predict", "inputs", inputs, like.device, labelled=False, dtype=self.network.input_dtype)
+        cast_whole_numbers("predict", "inputs", self.network, samples)
         try:
             features, outputs = forward_all(self.network, samples, source=source)
         except RuntimeError as error:

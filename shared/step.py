@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .batchnorm import DomainSplit
+from .dtypes import working_dtype
 from .method import Method, Source, Target, Update
 from .network import Network
 from .optimizer import Optimizer
@@ -53,7 +54,8 @@ class Step(nn.Module):
         method: what is added.
         task_loss: of source logits and labels, a scalar.
         split: told what a batch holds, for per-domain batch statistics; None under ``joint``.
-        precision: ``float32``, or ``bfloat16`` to forward the network under autocast. The method always gets float32.
+        precision: ``float32``, or ``bfloat16`` to forward the network under autocast. Task loss and method get float32,
+            or float64 of a network that computes in it.
         task: what the network's second output is: see :mod:`~landbridge.shared.tasks`.
         sources: how many equal blocks the source rows of a batch are.
     """
@@ -75,6 +77,7 @@ class Step(nn.Module):
         self.split = split or DomainSplit()
         self.task, self.sources = task, sources
         self.autocast = precision == "bfloat16"
+        self.dtype = working_dtype(network)
 
     def outputs(self, batch: Batch) -> Outputs:
         """One forward of both domains, concatenated; of the source alone if the method does not see the target."""
@@ -91,7 +94,7 @@ class Step(nn.Module):
                 features, logits = self.network(x)
         finally:
             self.split.n_source, self.split.source, self.split.sources = None, False, 1
-        features, logits = features.float(), as_outputs(self.task, logits.float())
+        features, logits = features.to(self.dtype), as_outputs(self.task, logits.to(self.dtype))
         if n_s == 0:
             return Outputs(None, Target(features, logits, batch.index, inputs=batch.target))
         source = Source(features[:n_s], logits[:n_s], batch.labels, domain=batch.domain, inputs=batch.source)

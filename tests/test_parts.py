@@ -86,7 +86,8 @@ def test_modes_and_statistics_of_the_model_are_left_alone():
         (nn.Sequential(nn.Linear(6, 4), nn.Unflatten(1, (4, 1)), nn.Conv1d(4, 3, 1), nn.Flatten()), None, ValueError,
          r"cannot tell which layer of Sequential is its head: .*head='...'; linear layers .*: '0'\."),
         (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1)), None, ValueError,
-         r"Take a softmax at the end away.*the last one first: '2', '0'\."),
+         "adapt needs logits; the outputs of Sequential are probabilities, made by a softmax.*Identity"),
+        (nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()), None, ValueError, "probabilities, made by a sigmoid"),
         (nn.Sequential(nn.Linear(6, 3), nn.ReLU(inplace=True)), None, ValueError, "cannot tell which layer"),
         (nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3), nn.Tanh()), "0", ValueError,
          "a head of 4 outputs, but the model gives 3 numbers a sample"),
@@ -243,6 +244,14 @@ def test_options_are_those_of_fit():
         check_options("adapt", {"optimiser": None})
     with pytest.raises(TypeError, match="unknown argument 'source'"):
         check_options("adapt", {"source": None})
+
+
+@pytest.mark.parametrize("end", [nn.LogSoftmax(1), nn.Identity()])
+def test_the_layer_before_a_log_softmax_is_the_head(end):
+    given = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), end)
+    network = make_network("adapt", given, X, 3)
+    assert network.head_name == "2"
+    torch.testing.assert_close(network(X)[1], given(X))
 
 
 @pytest.mark.parametrize(("given", "made"), [("DANN", "DANN"), ("deep_coral", "DeepCORAL"), ("CDAN+E", "CDANE")])

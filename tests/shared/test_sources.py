@@ -277,6 +277,8 @@ def test_under_per_domain_each_source_is_normalised_by_its_own() -> None:
     layer_in: list[Tensor] = []
 
     def watch(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not module.training:
+            return
         layer_in.append(inputs[0].detach())
         seen.append(output.detach())
 
@@ -297,7 +299,9 @@ def test_under_per_domain_each_source_is_normalised_by_its_own() -> None:
 
 def test_joint_statistics_are_of_all_rows_together() -> None:
     model, seen = network(dropout=0.0), []
-    model.extractor[1].register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    model.extractor[1].register_forward_hook(
+        lambda module, inputs, output: seen.append(output.detach()) if module.training else None
+    )
     train(SourceOnly(see_target=True), model, source=pairs(), steps=1)
     assert len(seen[0]) == 16
     torch.testing.assert_close(seen[0].mean(0), torch.zeros(8), rtol=0, atol=1e-5)

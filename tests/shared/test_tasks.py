@@ -350,4 +350,4 @@ def test_a_network_in_double_precision_learns_doubles() -> None:
     model = one_output().double()
     x, y = data().inputs.double(), np.asarray(VALUES, dtype=np.float32)
     result = fit(model, lb.DDC(), (x, y), data().target, task="regression", steps=2, batch_size=8, device="cpu")
-    assert result.predict(x.numpy()).dtype == torch.float32
+    assert result.predict(x.numpy()).dtype == torch.float64
