@@ -219,13 +219,17 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
         self.result_ = self._train(rows, numbers.reshape(-1), source, len(classes), "classification")
         return self
 
+    def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Logits of float64, rounded to what does not depend on how many rows are forwarded at once."""
+        return np.asarray(self._outputs(X).astype(np.float32).astype(np.float64))
+
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities of each row, taken for a target row, (n, k), columns in the order of ``classes_``."""
-        return np.asarray(torch.from_numpy(self._outputs(X)).softmax(1).numpy())
+        return np.asarray(torch.from_numpy(self._logits(X)).softmax(1).numpy())
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class of each row, taken for a target row, (n,)."""
-        numbers = self._outputs(X).argmax(1)
+        numbers = self._logits(X).argmax(1)
         return np.asarray(self.classes_[numbers])
 
 

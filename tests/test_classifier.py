@@ -196,7 +196,7 @@ def test_it_adapts():
         (lambda: classifier().fit(X, np.zeros(66), DOMAIN), ValueError, r"at least 2 classes; got 1 class: \[0.0\]"),
         (lambda: classifier().fit(X, np.linspace(0, 1, 66), DOMAIN), ValueError, "Unknown label type"),
         (lambda: classifier().fit(X), ValueError, "requires y to be passed"),
-        (lambda: classifier(method="dan n").fit(X, Y), ValueError, "Classifier: unknown method 'dan n'"),
+        (lambda: classifier(method="dannn").fit(X, Y), ValueError, "Classifier: unknown method 'dannn'"),
         (lambda: classifier(batch_size=0).fit(X, Y), ValueError, "Classifier needs batch_size as a whole number >= 1"),
         (lambda: classifier(batch_size=8.0).fit(X, Y), TypeError, r"Classifier needs batch_size .* got 8.0 \(float\)"),
         (lambda: classifier(batch_size=50).fit(X, Y), ValueError, "batch size <= samples in the (source|target)"),
