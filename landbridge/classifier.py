@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import Tensor
 
 from .parts import Units, batch_sizes, default_optimizer, make_parts, steps_for, whole
 from .shared.collect import as_native
@@ -23,6 +24,7 @@ from .shared.network import Network
 from .shared.optimizer import Optimizer, as_optimizer
 from .shared.result import FitResult
 from .shared.source_only import SourceOnly
+from .shared.sparse import SparseRows, is_sparse
 
 __all__ = ["DomainAdaptationClassifier", "DomainAdaptationEstimator"]
 
@@ -79,6 +81,11 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         """Loss terms by step."""
         check_is_fitted(self, "result_")
         return self.result_.history
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return "result_" in vars(self)
@@ -233,15 +240,18 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
         return np.asarray(self.classes_[numbers])
 
 
-def _validate(estimator: DomainAdaptationEstimator, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
-    """(n, d) or (n, ...) numbers; whole numbers stay whole, as tokens and uint8 images are."""
-    rows: NDArray[Any]
+def _validate(estimator: DomainAdaptationEstimator, X: ArrayLike, *, reset: bool) -> Any:
+    """(n, d) or (n, ...) numbers; whole numbers stay whole, as tokens and uint8 images are; sparse rows stay sparse."""
+    if is_sparse(X) and isinstance(X, Tensor):
+        X = SparseRows(type(estimator).__name__, "X", X).matrix
+    rows: Any
+    wanted: dict[str, Any] = {"dtype": "numeric", "allow_nd": True, "accept_sparse": "csr"}
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn before 1.6
         estimator._check_feature_names(X, reset=reset)
-        rows = check_array(X, dtype="numeric", allow_nd=True, estimator=estimator, input_name="X")
+        rows = check_array(X, **wanted, estimator=estimator, input_name="X")
         estimator._check_n_features(rows, reset=reset)
-        return as_native(rows)
-    rows = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
-    return as_native(rows)
+    else:
+        rows = validate_data(estimator, X, reset=reset, **wanted)
+    return SparseRows(type(estimator).__name__, "X", rows) if is_sparse(rows) else as_native(rows)

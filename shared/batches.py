@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .seeds import generator
+from .sparse import SparseRows, is_sparse
 from .tasks import as_labels
 
-__all__ = ["Order", "Rows", "Samples", "Sources", "as_samples", "is_several"]
+__all__ = ["Order", "Rows", "Samples", "Sources", "SparseSamples", "as_samples", "is_several"]
 
 BLOCK = 1 << 28  # bytes moved to a device at a time, so that the host never holds a second copy of a big array
 
@@ -68,7 +69,7 @@ class Rows:
     """Some rows of a big array, unread: what a split of a prepared data set is.
 
     Attributes:
-        base: (N, ...), an array, a memory map (read-only or not) or a tensor; it is never written.
+        base: (N, ...), an array, a memory map (read-only or not), a tensor or a sparse matrix; it is never written.
         rows: which of its rows, in which order, (n,), int64.
 
     Raises:
@@ -80,7 +81,7 @@ class Rows:
     ((3, 2), array([0, 4]), array([8, 9]))
     """
 
-    base: NDArray[Any] | Tensor
+    base: NDArray[Any] | Tensor | SparseRows
     rows: NDArray[np.int64]
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class Samples:
 
     def __init__(self, inputs: Tensor | NDArray[Any] | Rows, labels: Tensor | None, device: torch.device) -> None:
         self.device = device = torch.empty(0, device=device).device  # "cuda" is "cuda:0" in a tensor's own words
-        self.inputs = _view(inputs.base if isinstance(inputs, Rows) else inputs)
+        self.inputs = _view(inputs.base if isinstance(inputs, Rows) else inputs)  # type: ignore[arg-type]
         self.rows = torch.from_numpy(np.array(inputs.rows)) if isinstance(inputs, Rows) else None  # within the base
         if self.inputs.device != device and _fits(self, device):
             self.inputs, self.rows = _moved(self, device), None
@@ -165,6 +166,11 @@ class Samples:
         """(n, ...) of the inputs."""
         return (len(self), *self.inputs.shape[1:])
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the inputs as they came."""
+        return self.inputs.dtype
+
     def gather(self, rows: Tensor) -> Tensor:
         """The inputs of some rows, on the device; row numbers from 0 to n - 1."""
         rows = rows.to(self.inputs.device)
@@ -180,6 +186,36 @@ class Samples:
         """All rows in order, as row numbers in nearly equal chunks of at most ``size``: none is left with one row."""
         count = -(-len(self) // size)
         return list(torch.arange(len(self), device=self.device).tensor_split(count))
+
+
+class SparseSamples(Samples):
+    """Rows of a sparse matrix, of which a batch alone is ever dense: gathered on the CPU and moved to the device.
+
+    Args:
+        inputs: of the matrix, or :class:`Rows` of it.
+        labels: (n,), or None.
+        device: where batches are wanted.
+        dtype: theirs; None: the matrix's own.
+    """
+
+    def __init__(
+        self, inputs: SparseRows | Rows, labels: Tensor | None, device: torch.device, dtype: torch.dtype | None
+    ) -> None:
+        self.device = torch.empty(0, device=device).device
+        self.sparse: SparseRows = inputs.base if isinstance(inputs, Rows) else inputs  # type: ignore[assignment]
+        self.rows = torch.from_numpy(np.array(inputs.rows)) if isinstance(inputs, Rows) else None
+        own = torch.float64 if self.sparse.dtype == np.float64 else torch.float32
+        self.inputs = torch.empty(0, self.sparse.shape[1], dtype=own if dtype is None else dtype)  # shape and dtype
+        self.labels = None if labels is None else labels.to(device)
+        self.cast = None
+
+    def __len__(self) -> int:
+        return len(self.sparse) if self.rows is None else len(self.rows)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        rows = rows.cpu() if self.rows is None else self.rows[rows.cpu()]
+        dense = np.asarray(self.sparse[rows.numpy()])
+        return torch.from_numpy(dense).to(self.inputs.dtype).to(self.device)
 
 
 def _view(inputs: Tensor | NDArray[Any]) -> Tensor:
@@ -282,7 +318,7 @@ class Sources:
         for i, other in enumerate(rest, start=1):
             for what, ours, theirs in (
                 ("inputs of one shape", first.shape[1:], other.shape[1:]),
-                ("inputs of one dtype", first.inputs.dtype, other.inputs.dtype),
+                ("inputs of one dtype", first.dtype, other.dtype),
                 ("labels of one shape", *(tuple(s.labels.shape[1:]) for s in (first, other) if s.labels is not None)),
                 ("labels of one dtype", *(s.labels.dtype for s in (first, other) if s.labels is not None)),
             ):
@@ -337,7 +373,7 @@ def as_samples(
         function: the caller, for the message.
         name: ``source``, ``target``, or ``inputs`` where there is but one domain.
         data: ``(inputs, labels)`` if labelled, else the inputs alone; numpy arrays (memory maps are read a batch at a
-            time, and nothing is copied), :class:`Rows` of one, or tensors.
+            time, and nothing is copied), :class:`Rows` of one, tensors, or sparse matrices of scipy or torch.
         device: where batches are wanted.
         labelled: whether labels are needed; without, they are refused, so that none can leak.
         dtype: what floating-point inputs become: the network's own (numpy's default is float64).
@@ -368,20 +404,24 @@ def as_samples(
     inputs = _as_rows(function, what, data[0] if labelled else data)
     if inputs.ndim < 2 or len(inputs) == 0:
         raise ValueError(f"{function} needs {what} of shape (samples, ...); got {tuple(inputs.shape)}.")
-    if dtype is not None and inputs.dtype != dtype and inputs.dtype.is_floating_point:
+    sparse = isinstance(inputs.base if isinstance(inputs, Rows) else inputs, SparseRows)
+    if not sparse and dtype is not None and inputs.dtype != dtype and inputs.dtype.is_floating_point:
         inputs = (_view(inputs.numpy()) if isinstance(inputs, Rows) else inputs).to(dtype)
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
     if labels is not None:
         labels = as_labels(function, name, labels, task, values)
-    return Samples(inputs, labels, device)
+    return SparseSamples(inputs, labels, device, dtype) if sparse else Samples(inputs, labels, device)
 
 
-def _as_rows(function: str, what: str, value: Any) -> Tensor | Rows:
-    if not isinstance(value, Rows):
-        return _as_tensor(function, what, value)
-    return Rows(_as_tensor(function, what, value.base), value.rows)
+def _as_rows(function: str, what: str, value: Any) -> Any:
+    """A tensor, rows of a sparse matrix, or :class:`Rows` of either."""
+    if isinstance(value, Rows):
+        return Rows(_as_rows(function, what, value.base), value.rows)
+    if isinstance(value, SparseRows):
+        return value
+    return SparseRows(function, what, value) if is_sparse(value) else _as_tensor(function, what, value)
 
 
 def _as_tensor(function: str, what: str, value: Any) -> Tensor:

@@ -16,6 +16,7 @@ from .checkpoint import random_states, set_random_states
 from .checks import NonFiniteError
 from .frames import Names, is_frame, read_frame
 from .seeds import derive_seed, seed_globally, seed_libraries
+from .sparse import SparseRows, is_sparse
 
 __all__ = ["Collected", "WithoutLabels", "as_native", "collect", "without_labels"]
 
@@ -25,7 +26,7 @@ Array = NDArray[Any]
 class Collected(NamedTuple):
     """Rows of one domain, in memory (or a memory map, which is not read)."""
 
-    inputs: Tensor | Array | Rows  # (n, ...)
+    inputs: Tensor | Array | Rows | SparseRows  # (n, ...)
     labels: Array | None  # (n,) or (n, m)
     ordered: bool = True  # False: a loader shuffled them, so that row i is not row i of anything else
     columns: Names | None = None  # of a frame
@@ -79,8 +80,8 @@ def collect(
     Args:
         function: the caller, which opens every message.
         name: of the argument, such as ``Xs``.
-        data: rows (n, ...): an array, a tensor, a frame of numbers, nested lists, a map-style or iterable dataset, or a
-            ``DataLoader``.
+        data: rows (n, ...): an array, a tensor, a frame of numbers, a sparse matrix of scipy or torch (which stays
+            sparse), nested lists, a map-style or iterable dataset, or a ``DataLoader``.
         labels: (n,) or (n, m), where ``data`` holds none.
         labelled: whether labels are needed; without, they are refused, so that none can leak.
         columns: those a frame needs, in this order; None: those it has.
@@ -123,7 +124,7 @@ def collect(
 
 def _read(
     function: str, name: str, value: Any, columns: Names | None, of: str
-) -> tuple[Tensor | Array | Rows, Names | None]:
+) -> tuple[Tensor | Array | Rows | SparseRows, Names | None]:
     """Rows, and the names of their columns where they came in a frame."""
     if not is_frame(value):
         return _as_rows(function, name, value), None
@@ -145,14 +146,16 @@ def _pair(function: str, name: str, given: tuple[Any, ...], allowed: bool) -> tu
     return given
 
 
-def _as_rows(function: str, name: str, value: Any) -> Tensor | Array | Rows:
+def _as_rows(function: str, name: str, value: Any) -> Tensor | Array | Rows | SparseRows:
+    if is_sparse(value):
+        return value if isinstance(value, SparseRows) else SparseRows(function, name, value)
     if isinstance(value, Rows):
         base = value.base
         known = base.dtype != torch.bfloat16 if isinstance(base, Tensor) else base.dtype.isnative
         return value if known else _as_rows(function, name, base[value.rows])
     if isinstance(value, Tensor):
-        if value.is_complex() or value.is_sparse:
-            raise TypeError(f"{function} needs {name} as dense real numbers; got {value.dtype}, {value.layout}.")
+        if value.is_complex():
+            raise TypeError(f"{function} needs {name} as real numbers; got {value.dtype}.")
         return _known(value.detach())
     if isinstance(value, Mapping):
         raise TypeError(f"{function} {_refused_mapping(name, value)}")
@@ -226,6 +229,7 @@ def _is_dataset(data: Any) -> bool:
     if isinstance(data, (DataLoader, Dataset)):
         return True
     known = isinstance(data, (list, Tensor, np.ndarray, Rows, Mapping, str)) or hasattr(data, "__array__")
+    known = known or is_sparse(data)
     known = known or is_frame(data)
     return not known and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
@@ -290,13 +294,17 @@ class _kept_random_states:
         set_random_states(self.states)
 
 
-def _check_finite(function: str, name: str, inputs: Tensor | Array | Rows) -> None:
+def _check_finite(function: str, name: str, inputs: Tensor | Array | Rows | SparseRows) -> None:
     if isinstance(inputs, Rows):
         return  # of a large base; the training loop asks the features
-    if isinstance(inputs, Tensor):
+    if isinstance(inputs, SparseRows):
+        bad = inputs.not_finite()
+        finite: Array = np.ones(len(inputs), dtype=np.bool_)
+        finite[bad] = False
+    elif isinstance(inputs, Tensor):
         if not inputs.is_floating_point() or bool(inputs.sum(dtype=torch.float64).isfinite()):
             return  # the sum is cheap; the row is looked for on failure only
-        finite: Array = inputs.isfinite().reshape(len(inputs), -1).all(1).cpu().numpy()
+        finite = inputs.isfinite().reshape(len(inputs), -1).all(1).cpu().numpy()
     else:
         with np.errstate(all="ignore"):
             if inputs.dtype.kind != "f" or np.isfinite(inputs.sum(dtype=np.float64)):

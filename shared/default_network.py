@@ -12,6 +12,7 @@ from .batches import Rows
 from .dtypes import default_dtype
 from .network import Network
 from .seeds import seeded
+from .sparse import SparseRows
 
 __all__ = ["NAME", "Standardise", "default_network", "from_spec"]
 
@@ -61,14 +62,20 @@ class Standardise(nn.Module):
         self.register_buffer("std", std)
 
     @classmethod
-    def of(cls, inputs: Tensor | np.ndarray | Rows, *, limit: float | None = None) -> Standardise:  # type: ignore[type-arg]
+    def of(cls, inputs: Tensor | np.ndarray | Rows | SparseRows, *, limit: float | None = None) -> Standardise:  # type: ignore[type-arg]
         """Of (n, d) features or (n, c, h, w) images: their mean and (biased) standard deviation, in two passes.
 
         The mean is kept in float64 where a feature varies too little around it for float32.
         """
-        axes = (0, *range(2, inputs.ndim))
-        mean = _mean(inputs, axes, None)
-        variance = _mean(inputs, axes, mean)
+        base = inputs.base if isinstance(inputs, Rows) else inputs
+        if isinstance(base, SparseRows):
+            some = base[inputs.rows] if isinstance(inputs, Rows) else base
+            assert isinstance(some, SparseRows)
+            mean, variance = some.moments()
+        else:
+            axes = (0, *range(2, inputs.ndim))
+            mean = _mean(inputs, axes, None)  # type: ignore[arg-type]
+            variance = _mean(inputs, axes, mean)  # type: ignore[arg-type]
         eps = torch.finfo(torch.float32).eps
         rounding = eps if _is_single(inputs.dtype) else CONSTANT * torch.finfo(torch.float64).eps
         constant = variance <= (rounding * mean.abs()).square()  # rounding alone
@@ -108,7 +115,7 @@ def _mean(inputs: Tensor | np.ndarray | Rows, axes: tuple[int, ...], centre: Ten
 
 
 def default_network(
-    inputs: Tensor | np.ndarray | Rows,  # type: ignore[type-arg]
+    inputs: Tensor | np.ndarray | Rows | SparseRows,  # type: ignore[type-arg]
     outputs: int,
     *,
     batchnorm: bool = False,

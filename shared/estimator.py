@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .sparse import is_sparse, stack_sparse
+
 __all__ = ["AdaptingTransformer", "pack", "source_mask"]
 
 STRINGS = "UT"  # numpy's kinds of them
@@ -96,7 +98,7 @@ def pack(Xs: ArrayLike, ys: ArrayLike, Xt: ArrayLike) -> tuple[NDArray[Any], NDA
     """Put two domains into the one ``X, y, sample_domain`` that the estimators take.
 
     Args:
-        Xs: source samples, (n_s, ...).
+        Xs: source samples, (n_s, ...); a sparse matrix of scipy or torch stays sparse, as scipy's compressed rows.
         ys: source labels or values, (n_s,).
         Xt: target samples, (n_t, ...), each of the shape of a source sample.
 
@@ -111,6 +113,9 @@ def pack(Xs: ArrayLike, ys: ArrayLike, Xt: ArrayLike) -> tuple[NDArray[Any], NDA
     >>> X.ravel().tolist(), y.tolist(), sample_domain.tolist()
     ([1.0, 2.0, 5.0], [0, 1, -1], [1, 1, -1])
     """
+    if is_sparse(Xs) or is_sparse(Xt):
+        stacked, n_s, n_t = stack_sparse("pack", Xs, Xt)
+        return (stacked, *pack(np.zeros((n_s, 1)), ys, np.zeros((n_t, 1)))[1:])
     source, target = np.asarray(Xs), np.asarray(Xt)
     if source.ndim < 2 or target.ndim < 2 or source.shape[1:] != target.shape[1:]:
         raise ValueError(

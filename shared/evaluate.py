@@ -9,17 +9,23 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from .batches import Samples
+from .batches import Samples, SparseSamples
 from .batchnorm import DomainBatchNorm
 from .dtypes import at_least_single
 
 __all__ = ["batch_size_for", "forward_all", "forward_one"]
 
+DENSE = 1 << 26  # bytes of a sparse matrix that are dense at a time
 SMALL = 64  # pixels: up to this side 500 images a forward are no burden; above, 64 are enough to fill a GPU
 
 
 def batch_size_for(samples: Samples, views: int = 1) -> int:
-    """Rows a forward that memory holds: 500 features or small images, 64 images over 64 pixels, fewer of many views."""
+    """Rows a forward that memory holds: 500 features or small images, 64 images over 64 pixels, fewer of many views.
+
+    Of a sparse matrix as many as have 64 MiB when they are dense.
+    """
+    if isinstance(samples, SparseSamples):
+        return max(1, min(500, DENSE // max(1, samples.shape[1] * samples.dtype.itemsize)))
     large = len(samples.shape) == 4 and max(samples.shape[2:]) > SMALL
     return max(1, (64 if large else 500) // views)
 

@@ -58,4 +58,4 @@ def _digest(samples: Samples) -> str:
     rows = torch.linspace(0, len(samples) - 1, min(64, len(samples))).long()
     some = samples.gather(rows.to(samples.device)).cpu().contiguous().view(torch.uint8).numpy().tobytes()
     labels = b"" if samples.labels is None else samples.labels.cpu().numpy().tobytes()
-    return f"{samples.shape} {samples.inputs.dtype} {zlib.crc32(some + labels):08x}"
+    return f"{samples.shape} {samples.dtype} {zlib.crc32(some + labels):08x}"

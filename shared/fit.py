@@ -197,7 +197,7 @@ class _Run:
         """Rows that go through the network together agree in shape and scale, unless an augmentation sees to it."""
         if self.given["augment"] is not None or not self.given["method"].sees_target:
             return
-        kinds = of_source.inputs.dtype, of_target.inputs.dtype
+        kinds = of_source.dtype, of_target.dtype
         if torch.uint8 in kinds and any(kind.is_floating_point for kind in kinds):
             raise ValueError(
                 "fit puts source and target rows through the network as one batch; got source inputs of "
@@ -269,8 +269,7 @@ class _Run:
                 if changed or isinstance(error, (NotImplementedError, torch.cuda.OutOfMemoryError)):
                     continue  # whatever it has against these rows, training will say it
                 raise ValueError(
-                    f"fit: the network cannot take {name} inputs of shape {samples.shape}, {samples.inputs.dtype}: "
-                    f"{error}"
+                    f"fit: the network cannot take {name} inputs of shape {samples.shape}, {samples.dtype}: {error}"
                 ) from error
         task, own_loss = self.given["task"], self.given["task_loss"] is not None
         if seen is not None and (not own_loss or "logits" in self.given["method"].needs):

@@ -111,7 +111,7 @@ def cast_whole_numbers(
     Raises:
         ValueError: for uint8 images that the network does not take: 0 to 255 is no scale to learn on.
     """
-    if samples.inputs.dtype.is_floating_point:
+    if samples.dtype.is_floating_point:
         return
     try:
         look(network, samples, transform)
@@ -123,7 +123,7 @@ def cast_whole_numbers(
     except (RuntimeError, IndexError, TypeError, ValueError):
         samples.cast = None  # it was not the dtype, and the network will say what it was
         return
-    if samples.inputs.dtype == torch.uint8 and len(samples.shape) == 4:
+    if samples.dtype == torch.uint8 and len(samples.shape) == 4:
         samples.cast = None
         raise ValueError(
             f"{function}: the network takes floating-point images; got {name} of torch.uint8. Pass images / 255, or "

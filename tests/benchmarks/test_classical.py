@@ -366,7 +366,5 @@ def test_nearest_neighbours_of_the_published_table_to_a_tenth_of_a_percent():
 
 def test_rows_that_memory_does_not_hold_densely_are_told_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(classical, "available_memory", lambda: 1000.0)
-    with pytest.raises(
-        ValueError, match=r"'coral' and '1nn' needs all rows densely, .* take rows batch"
-    ):
+    with pytest.raises(ValueError, match=r"'coral' and '1nn' needs all rows densely, .* take rows batch"):
         run_classical(Row("coral", "1nn"), Rules(), made(), seed=0)

@@ -224,7 +224,7 @@ Image.__module__ = "PIL.Image"
         ((X, X, X), TypeError, "a tuple of 3"),
         (X * torch.tensor([1.0, float("nan")]), NonFiniteError, "NaN or inf in Xt: 11 of 11 rows, the first is row 0"),
         (np.where(X == 8, np.inf, X.double()), NonFiniteError, "1 of 11 rows, the first is row 4"),
-        (X * 1j, TypeError, "dense real numbers; got torch.complex64"),
+        (X * 1j, TypeError, "as real numbers; got torch.complex64"),
     ],
 )
 def test_what_cannot_be_read(data, error, sentence):
