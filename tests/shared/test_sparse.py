@@ -159,7 +159,7 @@ def test_a_wide_matrix_is_dense_a_batch_at_a_time(densified: list[int]) -> None:
     assert max(densified) <= 335  # 64 MiB of float32
     assert (
         sum(densified) == 8 + 2 * 64 + 2 * (64 + 64) + 1000
-    )  # the look, two fingerprints, two batches, the prediction
+    )  # look, fingerprints, steps, prediction
 
 
 def test_samples_of_some_rows_of_a_matrix() -> None:
