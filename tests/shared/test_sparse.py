@@ -157,9 +157,7 @@ def test_a_wide_matrix_is_dense_a_batch_at_a_time(densified: list[int]) -> None:
     result = lb.fit(network, lb.SourceOnly(), (wide, np.arange(n) % 2), wide, steps=2, batch_size=64, device="cpu")
     result.predict(wide[:1000])
     assert max(densified) <= 335  # 64 MiB of float32
-    assert (
-        sum(densified) == 8 + 2 * 64 + 2 * (64 + 64) + 1000
-    )  # look, fingerprints, steps, prediction
+    assert sum(densified) == 8 + 2 * 64 + 2 * (64 + 64) + 1000  # look, fingerprints, steps, prediction
 
 
 def test_samples_of_some_rows_of_a_matrix() -> None:
