@@ -131,6 +131,7 @@ class CDAN(Method):
         discriminator: one of your own, (n, d k) or (n, projections) -> logits (n,), positive for the source.
         hidden: widths of the hidden layers of the :class:`DomainDiscriminator` made otherwise.
         dropout: in the discriminator; 0.5 in the authors' code.
+        batchnorm: whether the discriminator's hidden layers are normalised, by the batch of both domains as one.
         limit: the largest d k for which the outer product is formed; above it the random map is used.
         projections: what comes out of the random map.
         detach: whether g and the weights are constants in the gradient.
@@ -162,6 +163,7 @@ class CDAN(Method):
         discriminator: nn.Module | None = None,
         hidden: Sequence[int] = (1024, 1024),
         dropout: float = 0.0,
+        batchnorm: bool = False,
         limit: int = LARGEST,
         projections: int = PROJECTIONS,
         detach: bool = True,
@@ -178,7 +180,7 @@ class CDAN(Method):
         self.random_map = RandomMultilinearMap(features, classes, projections=projections) if random else None
         if discriminator is None:
             width = projections if random else features * classes
-            discriminator = DomainDiscriminator(width, hidden=hidden, dropout=dropout)
+            discriminator = DomainDiscriminator(width, hidden=hidden, dropout=dropout, batchnorm=batchnorm)
         self.discriminator = discriminator
         self.features = features
         self.classes = classes
@@ -231,6 +233,7 @@ class CDANE(CDAN):
         discriminator: as in :class:`CDAN`, and so all others.
         hidden: widths of the discriminator's hidden layers.
         dropout: in the discriminator.
+        batchnorm: whether its hidden layers are normalised.
         limit: the largest d k for which the outer product is formed.
         projections: what comes out of the random map.
         detach: whether predictions and weights are constants in the gradient.
@@ -254,6 +257,7 @@ class CDANE(CDAN):
         discriminator: nn.Module | None = None,
         hidden: Sequence[int] = (1024, 1024),
         dropout: float = 0.0,
+        batchnorm: bool = False,
         limit: int = LARGEST,
         projections: int = PROJECTIONS,
         detach: bool = True,
@@ -262,7 +266,8 @@ class CDANE(CDAN):
     ) -> None:
         super().__init__(
             features=features, classes=classes, entropy=True, discriminator=discriminator, hidden=hidden,
-            dropout=dropout, limit=limit, projections=projections, detach=detach, weight=weight, schedule=schedule,
+            dropout=dropout, batchnorm=batchnorm, limit=limit, projections=projections, detach=detach, weight=weight,
+            schedule=schedule,
         )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class DANN(Method):
             the target last, for k sources.
         hidden: widths of the discriminator's hidden layers.
         dropout: in the discriminator.
+        batchnorm: whether the discriminator's hidden layers are normalised, by the batch of both domains as one.
         weight: the largest lambda, >= 0.
         schedule: ``ramp``, the paper's, or ``constant``.
         sources: k, how many sources the discriminator tells apart.
@@ -74,6 +75,7 @@ class DANN(Method):
         discriminator: torch.nn.Module | None = None,
         hidden: Sequence[int] = (1024, 1024),
         dropout: float = 0.0,
+        batchnorm: bool = False,
         weight: float = 1.0,
         schedule: str = "ramp",
         sources: int = 1,
@@ -86,7 +88,9 @@ class DANN(Method):
                 f"discriminator={None if discriminator is None else type(discriminator).__name__}."
             )
         if discriminator is None and features is not None:
-            discriminator = DomainDiscriminator(features, hidden=hidden, dropout=dropout, domains=sources + 1)
+            discriminator = DomainDiscriminator(
+                features, hidden=hidden, dropout=dropout, batchnorm=batchnorm, domains=sources + 1
+            )
         self.discriminator = discriminator
         self.sources = sources
         if sources > 1:

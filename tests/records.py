@@ -304,6 +304,7 @@ METHOD_RECORDS = [
             "schedule": "constant",
             "hidden": (7,),
             "dropout": 0.5,
+            "batchnorm": True,
             "discriminator": {"features": None, "discriminator": Take(0)},
             "sources": 3,
         },
@@ -317,6 +318,12 @@ METHOD_RECORDS = [
         settings={**dann.settings, "discriminator": {"features": None, "discriminator": nn.Identity()}, "sources": 1},
         base={"hidden": (16,), "sources": 3},
     ),
+    replace(
+        dann,
+        name="dann, batchnorm",
+        settings={**dann.settings, "batchnorm": False},
+        base={"hidden": (16,), "batchnorm": True},
+    ),
     cdan := MethodRecord(
         "cdan",
         CDAN,
@@ -327,6 +334,7 @@ METHOD_RECORDS = [
             "schedule": "constant",
             "hidden": (7,),
             "dropout": 0.5,
+            "batchnorm": True,
             "discriminator": {"discriminator": Take(0)},
             "limit": 11,  # of 4 features times 3 classes
             "projections": {"limit": 11, "projections": 9},
@@ -342,6 +350,12 @@ METHOD_RECORDS = [
         name="cdan, random map",
         settings={**cdan.settings, "limit": 12, "projections": 9},
         base={"hidden": (16,), "limit": 11, "projections": 8},
+    ),
+    replace(
+        cdan,
+        name="cdan, batchnorm",
+        settings={**cdan.settings, "batchnorm": False},
+        base={"hidden": (16,), "batchnorm": True},
     ),
     replace(
         cdan,

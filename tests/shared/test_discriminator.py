@@ -72,6 +72,10 @@ def test_layers() -> None:
     assert not any(isinstance(m, nn.Dropout) for m in DomainDiscriminator(6))
     assert [m.out_features for m in DomainDiscriminator(6) if isinstance(m, nn.Linear)] == [1024, 1024, 1]
     assert len(DomainDiscriminator(6, hidden=[])) == 1
+    normalised = DomainDiscriminator(6, hidden=[5, 4], dropout=0.25, batchnorm=True)
+    assert [type(m) for m in normalised] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout] * 2 + [nn.Linear]
+    assert [m.num_features for m in normalised if isinstance(m, nn.BatchNorm1d)] == [5, 4]
+    assert not any(isinstance(m, nn.BatchNorm1d) for m in made)
 
 
 def test_one_logit_a_sample() -> None:
