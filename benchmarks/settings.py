@@ -50,6 +50,29 @@ class OptimizerSettings(Settings):
     clip: Annotated[float, Field(gt=0)] | None = None
 
 
+class TaskSettings(Settings):
+    """The network of one task; that of a suite of photographs or features is the suite's backbone."""
+
+    network: str = ""
+    channels: Positive = 1
+
+
+class Training(Settings):
+    """What all cells share.
+
+    Attributes:
+        batch_size: of each domain.
+        random_shift: pixels by which training images are moved at random, in both domains and for every row.
+        channels_last: memory format.
+        optimizer: how parameters move.
+    """
+
+    batch_size: Positive = 64
+    random_shift: Annotated[int, Field(ge=0)] = 0
+    channels_last: bool = False
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
 class Protocol(Settings):
     """Which samples are seen and scored, and how often.
 
@@ -64,6 +87,9 @@ class Protocol(Settings):
         seeds: how many, where that is not the suite's number.
         per_class: labelled source rows a class by domain, drawn anew for each seed; all where it is not named.
         tuned: ``target``: settings are searched by target labels, as some papers' were, and the table says so.
+        networks: by task, where a protocol is another network's than the suite's.
+        training: instead of the suite's.
+        settings: by row, what differs in its ``settings``.
     """
 
     draw: dict[str, Positive] = {}
@@ -76,13 +102,9 @@ class Protocol(Settings):
     seeds: Positive | None = None
     per_class: dict[str, Positive] = {}
     tuned: Literal["none", "target"] = "none"
-
-
-class TaskSettings(Settings):
-    """The network of one task; that of a suite of photographs or features is the suite's backbone."""
-
-    network: str = ""
-    channels: Positive = 1
+    networks: dict[str, TaskSettings] = {}
+    training: Training | None = None
+    settings: dict[str, dict[str, Any]] = {}
 
 
 class BackboneSettings(Settings):
@@ -135,22 +157,6 @@ class MethodSettings(Settings):
     code: str = ""
 
 
-class Training(Settings):
-    """What all cells share.
-
-    Attributes:
-        batch_size: of each domain.
-        random_shift: pixels by which training images are moved at random, in both domains and for every row.
-        channels_last: memory format.
-        optimizer: how parameters move.
-    """
-
-    batch_size: Positive = 64
-    random_shift: Annotated[int, Field(ge=0)] = 0
-    channels_last: bool = False
-    optimizer: OptimizerSettings = OptimizerSettings()
-
-
 class FrozenSettings(Settings):
     """How the bottleneck and the head are trained on features that are extracted once.
 
@@ -192,7 +198,7 @@ DEFAULT_ROWS = ("source-only", "adabn", "dann", "cdan", "cdan-e", "dan", "jan", 
 # settings that came later, and count only where they are set: the cells of before keep their identity
 LATER: dict[str, dict[str, Any]] = {
     "": {"backbone": None},
-    "rules": {"per_class": {}, "tuned": "none"},
+    "rules": {"per_class": {}, "tuned": "none", "networks": {}, "training": None, "settings": {}},
     "adaptation": {"optimizer": None, "frozen": {}, "classifier": None, "grid": {}, "code": ""},
 }
 

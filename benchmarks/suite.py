@@ -175,11 +175,10 @@ class Suite(Settings):
         backbone = backbone or self.backbone
         frozen = backbone is not None and backbone.frozen
         row = self.methods.get(method) or MethodSettings(method=method, label=LABELS.get(method, method))
-        training = self.frozen.training if frozen else self.training
+        rules = self.protocols[protocol]
+        training = self.frozen.training if frozen else rules.training or self.training
         if row.optimizer is not None and not frozen:
             training = training.model_copy(update={"optimizer": row.optimizer})
-        rules = self.protocols[protocol]
-        usual = rules.model_copy(update={"steps": self.frozen.steps} if frozen else {})
         if rules.tuned == "target" and row.classifier is None:
             raise SuiteError(
                 f"{self.name}/{protocol} searches the settings of classical rows by target labels; {method!r} is none. "
@@ -187,15 +186,18 @@ class Suite(Settings):
             )
         row = row.model_copy(  # what is taken up elsewhere, or does not count here, is no part of a cell's identity
             update={
-                "settings": {**row.settings, **row.frozen} if frozen else row.settings,
+                "settings": {**row.settings, **rules.settings.get(method, {}), **(row.frozen if frozen else {})},
                 "frozen": {},
                 "optimizer": None,
                 "grid": row.grid if rules.tuned == "target" else {},
             }
         )
+        network = rules.networks.get(task, self.tasks[task])
+        usual = rules.model_copy(  # as above
+            update={"networks": {}, "training": None, "settings": {}, **({"steps": self.frozen.steps} if frozen else {})}
+        )
         wanted = {"steps": steps, "checkpoints": checkpoints}
         rules = usual.model_copy(update={k: v for k, v in wanted.items() if v is not None})
-        network = self.tasks[task]
         if backbone is not None:
             network = TaskSettings(network=backbone.name, channels=3)
         return CellSettings(
@@ -368,8 +370,12 @@ def _check_names(path: Path, suite: Suite) -> None:
     for name in suite.default_methods:
         need("method", name, suite.methods)
     for protocol in suite.protocols.values():
-        for task in protocol.tasks:
+        for task in (*protocol.tasks, *protocol.networks):
             need("task", task, suite.tasks)
+        for settings in protocol.networks.values():
+            need("network", settings.network, EXTRACTORS)
+        for row_name in protocol.settings:
+            need("method", row_name, suite.methods)
     for published in suite.published:
         need("method", published.method, suite.methods)
         if published.protocol.startswith(f"{suite.name}/"):

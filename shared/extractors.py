@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from torch import nn
@@ -64,6 +65,28 @@ def _lenet28(channels: int, features: int) -> nn.Sequential:
     )  # fmt: skip
 
 
+def _conv28(channels: int, features: int) -> nn.Sequential:
+    return nn.Sequential(
+        Normalise(),
+        *_valid(channels, 64, batchnorm=True),
+        *_valid(64, 50, batchnorm=True, dropout=0.5),
+        nn.Flatten(),
+    )
+
+
+def _ganin28(channels: int, features: int) -> nn.Sequential:
+    return nn.Sequential(Normalise(std=1.0), *_valid(channels, 32), *_valid(32, 48), nn.Flatten())
+
+
+def _valid(c_in: int, c_out: int, *, batchnorm: bool = False, dropout: float = 0.0) -> list[nn.Module]:
+    """A 5x5 convolution without padding; the channels dropped are those of the maps that the pooling leaves."""
+    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, 5, bias=not batchnorm)]
+    layers += [nn.BatchNorm2d(c_out)] if batchnorm else []
+    layers += [nn.MaxPool2d(2)]
+    layers += [nn.Dropout2d(dropout)] if dropout else []
+    return [*layers, nn.ReLU()]
+
+
 def _dtn32(channels: int, features: int) -> nn.Sequential:
     return nn.Sequential(
         Normalise(),
@@ -91,12 +114,16 @@ class Architecture:
         make: from the number of channels and of features to a module.
         side: height and width of the images, in pixels; 0 for an extractor that takes features (n, channels).
         features: d, unless asked otherwise.
+        flat: whether these are the last convolution's maps, flattened, whose number cannot be asked for.
+        head: widths of the hidden layers between features and logits, with ReLU; a linear head without.
         version: raised by hand when a change of the architecture changes numbers; part of a benchmark cell's identity.
     """
 
     make: Callable[[int, int], nn.Sequential]
     side: int
     features: int
+    flat: bool = False
+    head: tuple[int, ...] = ()
     version: int = 1
 
 
@@ -104,6 +131,9 @@ EXTRACTORS: dict[str, Architecture] = {
     "lenet16-slim": Architecture(_lenet16_slim, 16, 128),
     "lenet16": Architecture(_lenet16, 16, 128),
     "lenet28": Architecture(_lenet28, 28, 256),  # channel widths of the MNIST network in Ganin et al., JMLR 2016
+    "conv28": Architecture(_conv28, 28, 50 * 4 * 4, flat=True),
+    # figure 4 of Ganin et al., JMLR 2016, as drawn: no BatchNorm, the discriminator on the convolutions' 768 numbers
+    "ganin28": Architecture(_ganin28, 28, 48 * 4 * 4, flat=True, head=(100, 100)),
     "dtn32": Architecture(_dtn32, 32, 512),  # as in ADDA's and later papers' SVHN experiments
     "bottleneck": Architecture(_bottleneck, 0, BOTTLENECK),  # on the features of a frozen backbone
 }
@@ -119,7 +149,7 @@ def create_network(
     normalise: str = "imagenet",
     bottleneck: int | None = BOTTLENECK,
 ) -> Network:
-    """A network by name, with a linear head; what it saves, ``landbridge.load`` can read alone.
+    """A network by name, with its head; what it saves, ``landbridge.load`` can read alone.
 
     Args:
         name: of ``EXTRACTORS``, of ``BACKBONES``, or ``timm/NAME``.
@@ -175,14 +205,27 @@ def create_network(
     return network
 
 
+def _head(d: int, hidden: tuple[int, ...], classes: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    for before, after in pairwise((d, *hidden)):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    last = nn.Linear((d, *hidden)[-1], classes)
+    return nn.Sequential(*layers, last) if layers else last
+
+
 def _from_extractor(name: str, classes: int, channels: int | None, features: int | None) -> Network:
     architecture = EXTRACTORS[name]
     if channels is None and architecture.side == 0:
         raise ValueError(f"create_network: {name} needs channels, the size of the features that come in.")
     channels = 1 if channels is None else channels
     d = architecture.features if features is None else features
+    if architecture.flat and d != architecture.features:
+        raise ValueError(
+            f"create_network: the features of {name} are its last convolution's maps, {architecture.features} numbers; "
+            f"got features={features}. Leave it out."
+        )
     if min(classes, channels, d) < 1:
         raise ValueError(f"create_network needs positive sizes; got classes={classes}, {channels=}, features={d}.")
-    network = Network(architecture.make(channels, d), nn.Linear(d, classes))
+    network = Network(architecture.make(channels, d), _head(d, architecture.head, classes))
     network.spec = {"name": name, "classes": classes, "channels": channels, "features": d}
     return network

@@ -250,3 +250,52 @@ def test_the_data_and_the_method_s_version_change_the_identity(tmp_path: Path, m
     other = cell_identity(settings.model_copy(update={"adaptation": tiny_suite(tmp_path).methods["seen"]}), data)
     monkeypatch.setattr(DANN, "version", DANN.version + 1)
     assert cell_identity(settings, data) not in (before, other)
+
+
+# ---- a protocol with a network, a schedule and settings of its own
+
+OWN = """
+[protocols.theirs]
+steps = 4
+networks = { "clean->noisy" = { network = "lenet16" } }
+settings = { dann = { weight = 0.5 } }
+[protocols.theirs.training]
+batch_size = 8
+[protocols.theirs.training.optimizer]
+name = "sgd"
+lr = 0.01
+schedule = "annealed"
+
+[protocols.same]"""
+
+
+def test_a_protocol_may_name_networks_training_and_settings(tmp_path: Path) -> None:
+    suite = tiny_suite(tmp_path, ("\n[protocols.same]", OWN))
+    cell = suite.cell("theirs", "clean->noisy", "dann", 0)
+    assert cell.network.network == "lenet16"
+    assert suite.cell("theirs", "upright->rotated", "dann", 0).network.network == "lenet16-slim"
+    assert (cell.training.batch_size, cell.training.optimizer.name) == (8, "sgd")
+    assert cell.adaptation.settings == {"hidden": [8], "weight": 0.5}
+    assert suite.cell("theirs", "clean->noisy", "deepcoral", 0).adaptation.settings == {}
+    other = suite.cell("short", "clean->noisy", "dann", 0)
+    assert other == tiny_suite(tmp_path).cell("short", "clean->noisy", "dann", 0)  # nothing else has moved
+
+
+def test_what_a_protocol_says_of_others_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    cell = tiny_suite(tmp_path, ("\n[protocols.same]", OWN)).cell("theirs", "upright->rotated", "deepcoral", 0)
+    changes = ("\n[protocols.same]", OWN.replace("lenet16", "dtn32").replace("weight = 0.5", "weight = 0.1"))
+    assert tiny_suite(tmp_path, changes).cell("theirs", "upright->rotated", "deepcoral", 0) == cell
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('"clean->noisy" = { network', '"clean->nosy" = { network'), "unknown task 'clean->nosy'; did you mean"),
+        (('network = "lenet16"', 'network = "lenet61"'), "unknown network 'lenet61'; did you mean 'lenet16"),
+        (("settings = { dann", "settings = { dnan"), "unknown method 'dnan'; did you mean 'dann'?"),
+        (('name = "sgd"', 'name = "sdg"'), "protocols.theirs.training.optimizer.name: "),
+    ],
+)
+def test_a_mistake_in_a_protocols_own_settings_is_told(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    assert change[0] in OWN
+    assert says in sentence(tmp_path, ("\n[protocols.same]", OWN.replace(*change)))

@@ -23,9 +23,34 @@ def test_shapes(name: str, channels: int) -> None:
     seen, logits = network(torch.zeros(2, channels, side, side, dtype=torch.uint8))
     assert seen.shape == (2, features)
     assert logits.shape == (2, 7)
-    assert create_network(name, classes=7, features=11)(torch.zeros(2, 1, side, side))[0].shape == (2, 11)
+    if not EXTRACTORS[name].flat:
+        assert create_network(name, classes=7, features=11)(torch.zeros(2, 1, side, side))[0].shape == (2, 11)
     assert network.spec == {"name": name, "classes": 7, "channels": channels, "features": features}
-    assert any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    assert any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()) == (name != "ganin28")
+
+
+def test_a_discriminator_on_conv28_sees_all_maps_of_the_last_convolution() -> None:
+    network = create_network("conv28", classes=10, channels=3).eval()
+    images = torch.randint(0, 256, (2, 3, 28, 28), dtype=torch.uint8)
+    *layers, flatten = network.extractor
+    assert isinstance(flatten, nn.Flatten)  # nothing learns between the maps and what a method is given
+    maps = images
+    for layer in layers:
+        maps = layer(maps)
+    assert maps.shape == (2, 50, 4, 4)  # 28 - 4 = 24, halved 12, - 4 = 8, halved 4: no padding
+    assert torch.equal(network(images)[0], maps.flatten(1))
+    assert EXTRACTORS["conv28"].features == 800
+
+
+def test_ganin28_is_the_papers_figure() -> None:
+    network = create_network("ganin28", classes=10, channels=3)
+    kinds = [type(m) for m in network.extractor]
+    assert kinds == [Normalise, *[nn.Conv2d, nn.MaxPool2d, nn.ReLU] * 2, nn.Flatten]
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.out_channels, m.kernel_size, m.padding) for m in convolutions] == [(32, (5, 5), (0, 0)), (48, (5, 5), (0, 0))]
+    assert [type(m) for m in network.head] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert [m.out_features for m in network.head if isinstance(m, nn.Linear)] == [100, 100, 10]
+    assert EXTRACTORS["ganin28"].features == 48 * 4 * 4
 
 
 def test_a_bottleneck_on_features_learns_as_one_on_a_backbone() -> None:
@@ -98,6 +123,7 @@ def test_the_seed_of_torch_decides_the_weights() -> None:
         ("lenet16", {"classes": 2, "weights": "pretrained"}, "lenet16 has no weights; got weights='pretrained'"),
         ("lenet16", {"classes": 2, "normalise": "caffe"}, "lenet16 has no normalise; got normalise='caffe'"),
         ("lenet16", {"classes": 2, "bottleneck": None}, "lenet16 has no bottleneck; got bottleneck=None"),
+        ("conv28", {"classes": 2, "features": 99}, "last convolution's maps, 800 numbers; got features=99. Leave it out"),
         ("resnet18", {"classes": 2, "features": 99}, "got features=99. Pass bottleneck=99"),
         ("resnet18", {"classes": 2, "channels": 4}, "1 or 3 channels for resnet18; got classes=2, channels=4"),
         ("resnet18", {"classes": 2, "bottleneck": 0}, "needs positive sizes, .*bottleneck=0"),
