@@ -51,10 +51,17 @@ class OptimizerSettings(Settings):
 
 
 class TaskSettings(Settings):
-    """The network of one task; that of a suite of photographs or features is the suite's backbone."""
+    """One task's own: its network, which in a suite of photographs or features is the suite's backbone.
+
+    Attributes:
+        network: by name.
+        channels: of the images.
+        steps: instead of the protocol's.
+    """
 
     network: str = ""
     channels: Positive = 1
+    steps: Positive | None = None
 
 
 class Training(Settings):
@@ -87,7 +94,7 @@ class Protocol(Settings):
         seeds: how many, where that is not the suite's number.
         per_class: labelled source rows a class by domain, drawn anew for each seed; all where it is not named.
         tuned: ``target``: settings are searched by target labels, as some papers' were, and the table says so.
-        networks: by task, where a protocol is another network's than the suite's.
+        networks: by task, what stands instead of the suite's own network and steps.
         training: instead of the suite's.
         settings: by row, what differs in its ``settings``.
     """
@@ -199,6 +206,7 @@ DEFAULT_ROWS = ("source-only", "adabn", "dann", "cdan", "cdan-e", "dan", "jan", 
 LATER: dict[str, dict[str, Any]] = {
     "": {"backbone": None},
     "rules": {"per_class": {}, "tuned": "none", "networks": {}, "training": None, "settings": {}},
+    "network": {"steps": None},
     "adaptation": {"optimizer": None, "frozen": {}, "classifier": None, "grid": {}, "code": ""},
 }
 

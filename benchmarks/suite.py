@@ -193,9 +193,9 @@ class Suite(Settings):
             }
         )
         network = rules.networks.get(task, self.tasks[task])
-        usual = rules.model_copy(  # as above
-            update={"networks": {}, "training": None, "settings": {}, **({"steps": self.frozen.steps} if frozen else {})}
-        )
+        usual_steps = self.frozen.steps if frozen else network.steps or rules.steps
+        usual = rules.model_copy(update={"networks": {}, "training": None, "settings": {}, "steps": usual_steps})
+        network = network.model_copy(update={"steps": None})
         wanted = {"steps": steps, "checkpoints": checkpoints}
         rules = usual.model_copy(update={k: v for k, v in wanted.items() if v is not None})
         if backbone is not None:

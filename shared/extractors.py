@@ -21,10 +21,19 @@ BOTTLENECK = 256  # features after a backbone, as in the tables of Office-31 sin
 
 
 def _block(
-    c_in: int, c_out: int, kernel: int, *, stride: int = 1, dropout: float = 0.0, pool: bool = False
+    c_in: int,
+    c_out: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+    dropout: float = 0.0,
+    pool: bool = False,
 ) -> list[nn.Module]:
+    """A convolution whose maps keep their side, unless a padding is given, with BatchNorm; whole maps are dropped."""
+    padding = kernel // 2 if padding is None else padding
     layers: list[nn.Module] = [
-        nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=padding, bias=False),
         nn.BatchNorm2d(c_out),
     ]
     layers += [nn.Dropout2d(dropout)] if dropout else []
@@ -65,26 +74,22 @@ def _lenet28(channels: int, features: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def _conv28(channels: int, features: int) -> nn.Sequential:
+def _lenet28_flat(channels: int, features: int) -> nn.Sequential:
     return nn.Sequential(
         Normalise(),
-        *_valid(channels, 64, batchnorm=True),
-        *_valid(64, 50, batchnorm=True, dropout=0.5),
+        *_block(channels, 32, 5, pool=True, padding=0),
+        *_block(32, 48, 5, pool=True, padding=0, dropout=0.5),
         nn.Flatten(),
-    )
+    )  # fmt: skip
 
 
 def _ganin28(channels: int, features: int) -> nn.Sequential:
-    return nn.Sequential(Normalise(std=1.0), *_valid(channels, 32), *_valid(32, 48), nn.Flatten())
-
-
-def _valid(c_in: int, c_out: int, *, batchnorm: bool = False, dropout: float = 0.0) -> list[nn.Module]:
-    """A 5x5 convolution without padding; the channels dropped are those of the maps that the pooling leaves."""
-    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, 5, bias=not batchnorm)]
-    layers += [nn.BatchNorm2d(c_out)] if batchnorm else []
-    layers += [nn.MaxPool2d(2)]
-    layers += [nn.Dropout2d(dropout)] if dropout else []
-    return [*layers, nn.ReLU()]
+    return nn.Sequential(
+        Normalise(std=1.0),
+        *(nn.Conv2d(channels, 32, 5), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.Conv2d(32, 48, 5), nn.MaxPool2d(2), nn.ReLU()),
+        nn.Flatten(),
+    )
 
 
 def _dtn32(channels: int, features: int) -> nn.Sequential:
@@ -131,8 +136,9 @@ EXTRACTORS: dict[str, Architecture] = {
     "lenet16-slim": Architecture(_lenet16_slim, 16, 128),
     "lenet16": Architecture(_lenet16, 16, 128),
     "lenet28": Architecture(_lenet28, 28, 256),  # channel widths of the MNIST network in Ganin et al., JMLR 2016
-    "conv28": Architecture(_conv28, 28, 50 * 4 * 4, flat=True),
-    # figure 4 of Ganin et al., JMLR 2016, as drawn: no BatchNorm, the discriminator on the convolutions' 768 numbers
+    # and, as there, without padding or projection; with dropout
+    "lenet28-flat": Architecture(_lenet28_flat, 28, 48 * 4 * 4, flat=True),
+    # figure 4 of the same, as drawn: no BatchNorm either
     "ganin28": Architecture(_ganin28, 28, 48 * 4 * 4, flat=True, head=(100, 100)),
     "dtn32": Architecture(_dtn32, 32, 512),  # as in ADDA's and later papers' SVHN experiments
     "bottleneck": Architecture(_bottleneck, 0, BOTTLENECK),  # on the features of a frozen backbone

@@ -257,7 +257,7 @@ def test_the_data_and_the_method_s_version_change_the_identity(tmp_path: Path, m
 OWN = """
 [protocols.theirs]
 steps = 4
-networks = { "clean->noisy" = { network = "lenet16" } }
+networks = { "clean->noisy" = { network = "lenet16", steps = 3 } }
 settings = { dann = { weight = 0.5 } }
 [protocols.theirs.training]
 batch_size = 8
@@ -272,8 +272,11 @@ schedule = "annealed"
 def test_a_protocol_may_name_networks_training_and_settings(tmp_path: Path) -> None:
     suite = tiny_suite(tmp_path, ("\n[protocols.same]", OWN))
     cell = suite.cell("theirs", "clean->noisy", "dann", 0)
-    assert cell.network.network == "lenet16"
-    assert suite.cell("theirs", "upright->rotated", "dann", 0).network.network == "lenet16-slim"
+    assert (cell.network.network, cell.rules.steps, cell.departs) == ("lenet16", 3, ())
+    longer = suite.cell("theirs", "clean->noisy", "dann", 0, steps=9)
+    assert (longer.rules.steps, longer.departs) == (9, ("9 steps instead of 3",))
+    usual = suite.cell("theirs", "upright->rotated", "dann", 0)
+    assert (usual.network.network, usual.rules.steps) == ("lenet16-slim", 4)
     assert (cell.training.batch_size, cell.training.optimizer.name) == (8, "sgd")
     assert cell.adaptation.settings == {"hidden": [8], "weight": 0.5}
     assert suite.cell("theirs", "clean->noisy", "deepcoral", 0).adaptation.settings == {}

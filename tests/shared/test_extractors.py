@@ -29,17 +29,23 @@ def test_shapes(name: str, channels: int) -> None:
     assert any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()) == (name != "ganin28")
 
 
-def test_a_discriminator_on_conv28_sees_all_maps_of_the_last_convolution() -> None:
-    network = create_network("conv28", classes=10, channels=3).eval()
-    images = torch.randint(0, 256, (2, 3, 28, 28), dtype=torch.uint8)
+def test_what_carries_mnist_m_is_in_lenet28_flat() -> None:
+    network = create_network("lenet28-flat", classes=10, channels=3).eval()
+    convolutions = [m for m in network.extractor if isinstance(m, nn.Conv2d)]
+    assert [m.padding for m in convolutions] == [(0, 0), (0, 0)]
+    assert [m.out_channels for m in convolutions] == [32, 48]
+    (dropout,) = [m for m in network.extractor if isinstance(m, nn.Dropout2d)]
     *layers, flatten = network.extractor
-    assert isinstance(flatten, nn.Flatten)  # nothing learns between the maps and what a method is given
+    assert dropout.p == 0.5
+    assert layers.index(dropout) > layers.index(convolutions[1])
+    images = torch.randint(0, 256, (2, 3, 28, 28), dtype=torch.uint8)
     maps = images
     for layer in layers:
         maps = layer(maps)
-    assert maps.shape == (2, 50, 4, 4)  # 28 - 4 = 24, halved 12, - 4 = 8, halved 4: no padding
+    assert maps.shape == (2, 48, 4, 4)  # 28 - 4 = 24, halved 12, - 4 = 8, halved 4
+    assert isinstance(flatten, nn.Flatten)  # a discriminator sees these maps, with nothing that learns in between
     assert torch.equal(network(images)[0], maps.flatten(1))
-    assert EXTRACTORS["conv28"].features == 800
+    assert isinstance(network.head, nn.Linear)
 
 
 def test_ganin28_is_the_papers_figure() -> None:
@@ -47,7 +53,10 @@ def test_ganin28_is_the_papers_figure() -> None:
     kinds = [type(m) for m in network.extractor]
     assert kinds == [Normalise, *[nn.Conv2d, nn.MaxPool2d, nn.ReLU] * 2, nn.Flatten]
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
-    assert [(m.out_channels, m.kernel_size, m.padding) for m in convolutions] == [(32, (5, 5), (0, 0)), (48, (5, 5), (0, 0))]
+    assert [(m.out_channels, m.kernel_size, m.padding) for m in convolutions] == [
+        (32, (5, 5), (0, 0)),
+        (48, (5, 5), (0, 0)),
+    ]
     assert [type(m) for m in network.head] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     assert [m.out_features for m in network.head if isinstance(m, nn.Linear)] == [100, 100, 10]
     assert EXTRACTORS["ganin28"].features == 48 * 4 * 4
@@ -123,7 +132,11 @@ def test_the_seed_of_torch_decides_the_weights() -> None:
         ("lenet16", {"classes": 2, "weights": "pretrained"}, "lenet16 has no weights; got weights='pretrained'"),
         ("lenet16", {"classes": 2, "normalise": "caffe"}, "lenet16 has no normalise; got normalise='caffe'"),
         ("lenet16", {"classes": 2, "bottleneck": None}, "lenet16 has no bottleneck; got bottleneck=None"),
-        ("conv28", {"classes": 2, "features": 99}, "last convolution's maps, 800 numbers; got features=99. Leave it out"),
+        (
+            "ganin28",
+            {"classes": 2, "features": 99},
+            "last convolution's maps, 768 numbers; got features=99. Leave it out",
+        ),
         ("resnet18", {"classes": 2, "features": 99}, "got features=99. Pass bottleneck=99"),
         ("resnet18", {"classes": 2, "channels": 4}, "1 or 3 channels for resnet18; got classes=2, channels=4"),
         ("resnet18", {"classes": 2, "bottleneck": 0}, "needs positive sizes, .*bottleneck=0"),
