@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import assert_all_finite, check_array, check_consistent_length
+from sklearn.utils import _safe_indexing, assert_all_finite, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor
 
 from .parts import Units, batch_sizes, default_optimizer, make_parts, steps_for, whole
 from .shared.collect import as_native
-from .shared.estimator import source_mask
+from .shared.estimator import labelled_rows, source_mask, validated
 from .shared.fit import fit
 from .shared.history import History
+from .shared.labels import as_array, number_labels
 from .shared.network import Network
 from .shared.optimizer import Optimizer, as_optimizer
 from .shared.result import FitResult
@@ -40,6 +41,7 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"sample_domain": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"sample_domain": True}
 
     result_: FitResult
     adapted_: bool
@@ -100,21 +102,22 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         if y is None:
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
         rows = _validate(self, X, reset=True)
-        labels = np.asarray(y)
+        labels = as_array(name, "y", y)
         if classifier or (labels.ndim == 2 and labels.shape[1] == 1):
             labels = column_or_1d(labels, warn=True)
         check_consistent_length(rows, labels)
         source = source_mask(f"{name}.fit", len(rows), labels, sample_domain, classifier=classifier)
         if not source.any():
             raise ValueError(
-                f"{name}.fit needs source rows; got sample_domain negative for all {len(rows)} rows. Positive marks "
-                "source, negative target."
+                f"{name}.fit needs source rows; got sample_domain negative for all {len(rows)} rows, or NaN in all of "
+                "y. Positive marks source, negative target."
             )
         if source.all():
-            how = " or by y == -1 beside at least two classes" if classifier else ""
+            how = ", or by y == -1 beside at least two classes" if classifier else ", or by NaN in y"
             warnings.warn(
                 f"{name}.fit found no target rows among {len(rows)}, so it learns from the source alone. Mark them by "
-                f"negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it){how}.",
+                f"negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it){how}; folds of "
+                "cross-validation that have none want to be shuffled.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -149,9 +152,26 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         )
         if units is not None:
             units.back(result.network.head)
+        names = getattr(self, "feature_names_in_", None)
+        result.columns = None if names is None else tuple(names.tolist())
         if self.network is None:
             result.network.double()  # so that a prediction does not depend on how many rows are forwarded at once
         return result
+
+    def _labelled(
+        self, X: Any, y: ArrayLike, weights: ArrayLike | None, sample_domain: ArrayLike | None, classes: Any
+    ) -> tuple[Any, Any, Any]:
+        """The rows, labels and weights that a score is made of."""
+        check_is_fitted(self, "result_")
+        name, n = f"{type(self).__name__}.score", _num_samples(X)
+        rows = np.flatnonzero(labelled_rows(name, n, y, sample_domain, classes=classes))
+        if len(rows) == n:
+            return X, y, weights
+        return (
+            _safe_indexing(X, rows),
+            _safe_indexing(y, rows),
+            None if weights is None else _safe_indexing(weights, rows),
+        )
 
     def _outputs(self, X: ArrayLike) -> NDArray[np.float64]:
         """What the head gives for each row, (n, k)."""
@@ -216,15 +236,33 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
         known = labels[source]
         if known.dtype.kind == "f":
             assert_all_finite(known, input_name="y")
-        check_classification_targets(known)
-        classes, numbers = np.unique(known, return_inverse=True)
+        if known.dtype.kind != "O":
+            check_classification_targets(known)
+        classes, numbers = number_labels(f"{type(self).__name__}.fit", "y", known)
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__}.fit needs source rows of at least 2 classes; got 1 class: {classes.tolist()}."
             )
         self.classes_ = classes
-        self.result_ = self._train(rows, numbers.reshape(-1), source, len(classes), "classification")
+        self.result_ = self._train(rows, numbers, source, len(classes), "classification")
+        self.result_.classes = classes
         return self
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sample_domain: ArrayLike | None = None,
+    ) -> float:
+        """Accuracy of the rows that have a label; those marked as target rows, as ``pack`` does, are left out.
+
+        Raises:
+            ValueError: if no row has a label.
+        """
+        rows = self._labelled(X, y, sample_weight, sample_domain, self.classes_)
+        return float(super().score(*rows))
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         """Logits of float64, rounded to what does not depend on how many rows are forwarded at once."""
@@ -244,14 +282,5 @@ def _validate(estimator: DomainAdaptationEstimator, X: ArrayLike, *, reset: bool
     """(n, d) or (n, ...) numbers; whole numbers stay whole, as tokens and uint8 images are; sparse rows stay sparse."""
     if is_sparse(X) and isinstance(X, Tensor):
         X = SparseRows(type(estimator).__name__, "X", X).matrix
-    rows: Any
-    wanted: dict[str, Any] = {"dtype": "numeric", "allow_nd": True, "accept_sparse": "csr"}
-    try:
-        from sklearn.utils.validation import validate_data
-    except ImportError:  # scikit-learn before 1.6
-        estimator._check_feature_names(X, reset=reset)
-        rows = check_array(X, **wanted, estimator=estimator, input_name="X")
-        estimator._check_n_features(rows, reset=reset)
-    else:
-        rows = validate_data(estimator, X, reset=reset, **wanted)
+    rows = validated(estimator, X, reset=reset, dtype="numeric", allow_nd=True, accept_sparse="csr")
     return SparseRows(type(estimator).__name__, "X", rows) if is_sparse(rows) else as_native(rows)

@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import assert_all_finite
 
 from .classifier import DomainAdaptationEstimator
+from .shared.labels import as_values
 
 __all__ = ["DomainAdaptationRegressor"]
 
@@ -17,10 +18,10 @@ __all__ = ["DomainAdaptationRegressor"]
 class DomainAdaptationRegressor(RegressorMixin, DomainAdaptationEstimator):  # type: ignore[misc]
     """A network, adapted from source rows with values to target rows without, as a scikit-learn regressor.
 
-    ``sample_domain`` alone decides which rows are source (positive) and which are target (negative): any number can be
-    a value, so that y marks nothing, and y of target rows is never read. Without target rows the network learns from
-    the source alone, with a warning. ``predict`` takes all rows for target rows. The loss is the mean squared error;
-    a network made here learns values scaled to variance 1.
+    An explicit ``sample_domain`` alone decides which rows are source (positive) and which are target (negative), and y
+    of target rows is never read. Without it, NaN in y (in all values of a row) marks the target: any number can be a
+    value. Without target rows the network learns from the source alone, with a warning. ``predict`` takes all rows for
+    target rows. The loss is the mean squared error; a network made here learns values scaled to variance 1.
 
     Args:
         network: as in :class:`~landbridge.classifier.DomainAdaptationClassifier`, with one output a value.
@@ -45,16 +46,33 @@ class DomainAdaptationRegressor(RegressorMixin, DomainAdaptationEstimator):  # t
 
         Args:
             X: rows of both domains in any order, (n, d), or (n, c, h, w) images.
-            y: (n,) or (n, m) values; that of target rows is not read.
-            sample_domain: (n,), positive for source and negative for target rows.
+            y: (n,) or (n, m) values; that of target rows is not read, or NaN.
+            sample_domain: (n,), positive for source and negative for target rows; decides alone where it is given.
         """
         rows, values, source = self._split(X, y, sample_domain, classifier=False)
-        if values.dtype.kind not in "fiub":
-            values = values.astype(np.float64)
-        known = values[source].astype(np.float32)
+        known = values[source]
+        if known.dtype.kind not in "fiub":
+            known = as_values(f"{type(self).__name__}.fit", "y", known)
+        known = known.astype(np.float32)
         assert_all_finite(known, input_name="y")
         self.result_ = self._train(rows, known, source, known.shape[1] if known.ndim == 2 else 1, "regression")
         return self
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sample_domain: ArrayLike | None = None,
+    ) -> float:
+        """R squared of the rows that have a value; those of NaN, as ``pack`` marks the target's, are left out.
+
+        Raises:
+            ValueError: if no row has a value.
+        """
+        rows = self._labelled(X, y, sample_weight, sample_domain, None)
+        return float(super().score(*rows))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The value of each row, taken for a target row, (n,) or (n, m)."""

@@ -15,6 +15,7 @@ from .batches import Rows
 from .checkpoint import random_states, set_random_states
 from .checks import NonFiniteError
 from .frames import Names, is_frame, read_frame
+from .labels import as_array
 from .seeds import derive_seed, seed_globally, seed_libraries
 from .sparse import SparseRows, is_sparse
 
@@ -213,7 +214,7 @@ def _gathered(function: str, name: str, data: Any, pairs: bool) -> tuple[Tensor,
             )
         inputs.append(row)
         if y is not None:
-            labels.append(_as_label(y))
+            labels.append(_as_label(function, where, y))
     if not inputs:
         raise ValueError(f"{function} needs samples in {name}; got a {type(data).__name__} that yields none.")
     if labels and len(labels) != len(inputs):
@@ -318,10 +319,8 @@ def _check_finite(function: str, name: str, inputs: Tensor | Array | Rows | Spar
         )
 
 
-def _as_label(value: Any) -> Array:
-    if isinstance(value, (list, tuple)) and 0 < sum(isinstance(one, str) for one in value) < len(value):
-        return np.array(value, dtype=object)  # numpy would make strings of the numbers
-    array: Array = np.asarray(_known(value.detach().cpu()) if isinstance(value, Tensor) else value)
+def _as_label(function: str, name: str, value: Any) -> Array:
+    array = as_array(function, name, value)
     return array if array.dtype.kind not in "fiu" else as_native(array)
 
 
@@ -331,7 +330,7 @@ def _labels(function: str, name: str, rows: int, found: Any, given: Any) -> Arra
     value = given if found is None else found
     if value is None:
         raise ValueError(f"{function} needs labels for {name}; got None. Pass one label a row.")
-    labels = _as_label(value)
+    labels = _as_label(function, f"the labels of {name}", value)
     if labels.ndim not in (1, 2) or len(labels) != rows:
         raise ValueError(f"{function} needs one label for each of the {rows} rows of {name}; got shape {labels.shape}.")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():

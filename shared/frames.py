@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Sequence
 from decimal import Decimal
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ __all__ = [
     "align",
     "column_names",
     "column_order",
+    "concatenate",
     "is_frame",
     "read_frame",
     "reorder",
@@ -118,6 +120,22 @@ def align(function: str, source: Any, target: Any, *, names: tuple[str, str] = (
     if wanted is None or found is None:
         return target
     return reorder(target, column_order(function, names[1], found, wanted, of=names[0]))
+
+
+def concatenate(first: Any, second: Any) -> Any:
+    """The rows of two frames of as many columns, one below the other, under the first one's names.
+
+    >>> import pandas as pd
+    >>> concatenate(pd.DataFrame({"a": [1]}), pd.DataFrame([2])).to_dict()
+    {'a': {0: 1, 1: 2}}
+    """
+    if hasattr(first, "iloc"):
+        import pandas
+
+        return pandas.concat([first, second.set_axis(first.columns, axis=1)], ignore_index=True)
+    library: Any = import_module(type(first).__module__.partition(".")[0])  # polars
+    second = second.rename(dict(zip(second.columns, first.columns, strict=True)))
+    return library.concat([first, second], how="vertical_relaxed")
 
 
 def read_frame(

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from .checks import NonFiniteError
 
-__all__ = ["Numbered", "as_label_column", "as_values", "is_missing", "number_labels", "number_together"]
+__all__ = [
+    "NotWholeError",
+    "Numbered",
+    "as_array",
+    "as_label_column",
+    "as_values",
+    "is_missing",
+    "number_labels",
+    "number_together",
+]
 
 Array = NDArray[Any]
 SHOWN = 5  # labels in a message
@@ -125,7 +134,7 @@ def as_label_column(
     >>> as_label_column("adapt", "ys", np.array([[True], [False]], dtype=object))
     array([ True, False])
     """
-    array = _as_array(function, name, labels)
+    array = as_array(function, name, labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -140,7 +149,7 @@ def as_label_column(
     elif array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     elif array.dtype.kind == "T":  # numpy's strings without a fixed width
-        array = array.astype(np.str_)
+        array = np.array(array.tolist(), dtype=np.str_)
     if array.dtype.kind not in KINDS:
         raise TypeError(
             f"{function} needs {name} as classes: numbers, strings or booleans; got dtype {array.dtype}. Give each "
@@ -152,7 +161,7 @@ def as_label_column(
             raise _missing(function, name, np.flatnonzero(gone), len(array))
         odd = np.flatnonzero(~gone & ((array != np.round(array)) | np.isinf(array)))
         if len(odd):
-            raise ValueError(
+            raise NotWholeError(
                 f"{function} needs {name} as classes; got labels that are no whole numbers: {array[odd[0]]} in row "
                 f"{odd[0]}. {values}"
             )
@@ -180,7 +189,7 @@ def as_values(function: str, name: str, values: Any, *, missing: bool = False) -
     array = (
         read_frame(function, name, values, finite=False).values
         if is_frame(values)
-        else _as_array(function, name, values)
+        else as_array(function, name, values)
     )
     if array.dtype.kind == "O":
         flat = [_plain(value) for value in array.reshape(-1)]
@@ -216,14 +225,26 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
-def _as_array(function: str, name: str, labels: Any) -> Array:
+class NotWholeError(ValueError):
+    """Numbers that are not all whole where class labels are needed: they may be values."""
+
+
+def as_array(function: str, name: str, labels: Any) -> Array:
+    """Labels as numpy has them, but for numbers beside strings, which stay what they are.
+
+    >>> as_array("f", "y", ["a", -1]).tolist()
+    ['a', -1]
+    """
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu()
         return np.asarray(labels.float() if labels.is_floating_point() and labels.element_size() == 2 else labels)
     try:
-        if isinstance(labels, (list, tuple)):  # numpy would make strings of numbers beside strings
-            return np.array([_plain(label) for label in labels], dtype=object)
-        return np.asarray(labels)
+        if not isinstance(labels, (list, tuple)):
+            return np.asarray(labels)
+        plain = [_plain(label) for label in labels]
+        kinds = {type(label) for label in plain}
+        alike = len(kinds) < 2 or kinds <= {int, float}  # else numpy would make strings of numbers beside strings
+        return np.asarray(plain) if alike else np.array(plain, dtype=object)
     except (ValueError, TypeError, RuntimeError) as error:
         raise TypeError(
             f"{function} needs {name} as one class a row; they make no array ({str(error).splitlines()[0]})."
@@ -285,7 +306,7 @@ def _text(label: str | bytes) -> str:
 def _missing(function: str, name: str, rows: NDArray[np.int64], n: int) -> ValueError:
     return NonFiniteError(
         f"{function} got missing labels in {name}: {len(rows)} of {n} rows, the first is row {rows[0]}. Drop these "
-        "rows; rows without a label are target rows."
+        "rows, or mark them as target rows."
     )
 
 

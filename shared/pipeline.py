@@ -19,7 +19,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .estimator import source_mask
+from .estimator import labelled_rows, source_mask
+from .learners import refuse_learners
 
 __all__ = ["AdaptingPipeline", "OnSource", "make_pipeline"]
 
@@ -66,6 +67,7 @@ class OnSource(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"sample_domain": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"sample_domain": True}
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
@@ -81,20 +83,24 @@ class OnSource(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         """
         n = _num_samples(X)
         classifier = True if is_classifier(self.estimator) else False if is_regressor(self.estimator) else None
-        marks = None if y is None or classifier is False else np.asarray(y)
-        if marks is not None and marks.shape == (n, 1):
-            marks = marks[:, 0]  # the estimator itself warns of it
-        source = source_mask("OnSource.fit", n, marks, sample_domain, classifier=classifier)
+        source = source_mask("OnSource.fit", n, y, sample_domain, classifier=classifier)
         if not source.any():
             raise ValueError(
-                f"OnSource.fit needs source rows; got sample_domain negative for all {n} rows. Positive marks source, "
-                "negative target."
+                f"OnSource.fit needs source rows; got sample_domain negative for all {n} rows, or NaN in all of y. "
+                "Positive marks source, negative target."
+            )
+        if not source.all() and _is_pairwise(self.estimator):
+            raise ValueError(
+                f"OnSource.fit cannot cut a precomputed matrix of all rows to the source's; got "
+                f"{type(self.estimator).__name__} with target rows. Pass the source's own matrix to the plain "
+                "estimator, or let it compute the kernel."
             )
         if source.all():
             warnings.warn(
                 f"OnSource.fit found no target rows among {n}, so it is the plain {type(self.estimator).__name__}. "
-                "Mark them by negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it), or, for a "
-                "classifier, by y == -1 beside at least two classes.",
+                "Mark them by negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it); for a "
+                "classifier by y == -1 beside at least two classes, for a regressor by NaN. Folds of cross-validation "
+                "that have none want to be shuffled.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -141,10 +147,33 @@ class OnSource(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         return self.fit(X, y, sample_domain, **params).transform(X)
 
     @_where_inner_has("score")
-    def score(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
-        """Its own score of these rows, all of them."""
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sample_domain: ArrayLike | None = None,
+    ) -> float:
+        """Its own score, of the rows that have a label.
+
+        Rows that :func:`~landbridge.shared.estimator.labelled_rows` finds unlabelled, as ``pack`` marks the target's,
+        are left out: what is scored is mostly the source then. ``label_free_scorer`` scores the target.
+
+        Raises:
+            ValueError: if no row has a label.
+        """
+        fitted = self._fitted()
+        if y is not None and (is_classifier(fitted) or is_regressor(fitted)):
+            n = _num_samples(X)
+            classes = getattr(fitted, "classes_", None) if is_classifier(fitted) else None
+            several = isinstance(classes, list)  # of each output
+            kept = labelled_rows("OnSource.score", n, y, sample_domain, classes=None if several else classes)
+            if not kept.all():
+                rows = np.flatnonzero(kept)
+                X, y, sample_weight = _safe_indexing(X, rows), _safe_indexing(y, rows), _some(sample_weight, rows, n)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(self._fitted().score(X, y, **weights))
+        return float(fitted.score(X, y, **weights))
 
     def get_metadata_routing(self) -> MetadataRouter:
         """``sample_domain`` is for OnSource itself; what else the estimator's ``fit`` requests goes through to it."""
@@ -178,10 +207,17 @@ class OnSource(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
         for name in ("estimator_type", "target_tags", "transformer_tags", "classifier_tags", "regressor_tags"):
             setattr(tags, name, getattr(inner, name))
-        tags.input_tags.sparse = inner.input_tags.sparse
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.input_tags = inner.input_tags
         tags.non_deterministic = inner.non_deterministic
         return tags
+
+
+def _is_pairwise(estimator: Any) -> bool:
+    try:
+        from sklearn.utils import get_tags
+    except ImportError:  # scikit-learn before 1.6
+        return bool(estimator._get_tags().get("pairwise", False)) if hasattr(estimator, "_get_tags") else False
+    return bool(get_tags(estimator).input_tags.pairwise)
 
 
 def _some(value: Any, rows: NDArray[np.int64], n: int) -> Any:
@@ -196,12 +232,17 @@ class AdaptingPipeline(Pipeline):  # type: ignore[misc]
 
     Where ``sample_domain`` is given, metadata routing is on for the length of that call, and nowhere else. Without it
     this is scikit-learn's pipeline. A fitted pipeline of which no step asks for it (to predict, most need no domain)
-    leaves it out; fitting one is scikit-learn's error, because its steps would take the target's rows for labelled
-    ones. Made by :func:`make_pipeline`.
+    leaves it out. Fitting one whose steps would take the target's rows for labelled ones is an error, which names
+    :class:`OnSource`. Made by :func:`make_pipeline`.
     """
 
     def fit(self: P, X: Any, y: ArrayLike | None = None, **params: Any) -> P:
-        """Fit all steps in turn; ``sample_domain`` among the parameters goes to those that request it."""
+        """Fit all steps in turn; ``sample_domain`` among the parameters goes to those that request it.
+
+        Raises:
+            TypeError: if there are target rows, and a step that would learn from their y.
+        """
+        refuse_learners("make_pipeline(...).fit", self.steps, X, y, params.get("sample_domain"))
         with _routing(params):
             super().fit(X, y, **params)
         return self
@@ -215,6 +256,9 @@ def _handed_on(name: str) -> Any:
         return True
 
     def method(self: AdaptingPipeline, X: Any, *args: Any, **params: Any) -> Any:
+        if name.startswith("fit_"):
+            given = args[0] if args else params.get("y")
+            refuse_learners(f"make_pipeline(...).{name}", self.steps, X, given, params.get("sample_domain"))
         with _routing(params):
             if "sample_domain" in params and name in WITHOUT and not _asks(self, name):
                 del params["sample_domain"]

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import sklearn
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -48,6 +50,8 @@ CASES = {
     "DomainAdaptationRegressor": Case(lb.DomainAdaptationRegressor(**QUICK), {}),
     "OnSource(LogisticRegression)": Case(lb.OnSource(LogisticRegression()), {}),
     "OnSource(Ridge)": Case(lb.OnSource(Ridge()), {}),
+    "OnSource(KNeighborsClassifier)": Case(lb.OnSource(KNeighborsClassifier()), {}),  # of several outputs
+    "OnSource(MultinomialNB)": Case(lb.OnSource(MultinomialNB()), {}),  # of counts
     "OnSource(StandardScaler)": Case(lb.OnSource(StandardScaler()), {}),
 }
 

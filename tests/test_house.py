@@ -36,7 +36,14 @@ ARROWS: dict[str, set[str]] = {
 }
 MAY_IMPORT_BENCHMARKS = {"landbridge/__main__.py"}
 # scikit-learn's; loaded when asked for
-ESTIMATORS = {"shared/estimator.py", "shared/pipeline.py", "shared/scorer.py", "coral/coral.py", "transport/otda.py"}
+ESTIMATORS = {
+    "shared/estimator.py",
+    "shared/learners.py",
+    "shared/pipeline.py",
+    "shared/scorer.py",
+    "coral/coral.py",
+    "transport/otda.py",
+}
 HEAVY = {"accelerate", "jinja2", "matplotlib", "ot", "sklearn", "torchvision"}
 MOST_LINES = 500
 

@@ -144,7 +144,7 @@ def test_same_seed_same_answer_and_global_states_stay(keeps_random_state: None) 
         ({"source_logits": np.zeros((9, 2)), "target_logits": np.zeros((20, 2))}, ValueError, "one row of source_log"),
         ({"source_labels": ["a"] * 20, "evaluate": np.zeros(20, dtype=int)}, TypeError, "evaluate as strings"),
         ({"source_labels": np.zeros(20, dtype=int), "evaluate": ["a"] * 20}, TypeError, "evaluate as numbers"),
-        ({"source_labels": [[0], [1, 2]] * 10}, TypeError, "source_labels as classes: .*; got list"),
+        ({"source_labels": [[0], [1, 2]] * 10}, TypeError, "source_labels as one class a row; they make no array"),
         ({"names": ["a"]}, ValueError, "one name a feature, 2 of them; got 1"),
     ],
 )

@@ -89,13 +89,15 @@ def test_wrong_domains_are_told():
         (np.array([0, 1], dtype=np.uint8), -1, "i"),
         ([False, True], -1, "i"),
         (["a", "b"], "", "U"),
-        (np.array(["a", "b"], dtype=object), -1, "O"),
+        (np.array(["a", "b"], dtype=object), "", "U"),
+        ([0.0, 1.0], -1, "i"),
+        (np.array([[0], [1]]), -1, "i"),
     ],
 )
 def test_pack(ys, unknown, kind):
     X, y, domain = lb.pack([[1.0, 2.0], [3.0, 4.0]], ys, torch.tensor([[5.0, 6.0]]))
     assert X.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
-    assert y.tolist() == [*ys, unknown]
+    assert y.tolist() == [*np.ravel(ys), unknown]
     assert y.dtype.kind == kind
     assert domain.tolist() == [1, 1, -1]
 
@@ -111,7 +113,7 @@ def test_pack_errors_are_sentences():
     with pytest.raises(ValueError, match=r"got \(2,\) and \(1, 1\)"):
         lb.pack([1, 2], [0, 1], [[1]])
     with pytest.raises(
-        ValueError, match=r"one entry of ys for each row of Xs, shape \(1,\); got \(2,\).*no labels here"
+        ValueError, match=r"one entry of ys for each row of Xs, shape \(1,\), or .*; got \(2,\).*no labels here"
     ):
         lb.pack([[1, 2]], [0, 1], [[1, 2]])
     with pytest.raises(ValueError, match=r"samples of both domains; got Xs \(1, 2\) and Xt \(0, 2\)"):
@@ -164,7 +166,7 @@ def test_in_a_pipeline_with_metadata_routing():
     X, y, domain = packed()
     y = np.where(domain > 0, y, 0)
     with sklearn.config_context(enable_metadata_routing=True):
-        pipeline = make_pipeline(lb.CORAL(), LogisticRegression()).fit(X, y, sample_domain=domain)
+        pipeline = make_pipeline(lb.CORAL(), lb.OnSource(LogisticRegression())).fit(X, y, sample_domain=domain)
         expected = lb.CORAL().fit(X, y, domain)
         np.testing.assert_allclose(pipeline[:-1].transform(X, sample_domain=domain), expected.transform(X, domain))
         assert pipeline.predict(X[domain < 0]).shape == (15,)

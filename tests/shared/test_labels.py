@@ -99,7 +99,7 @@ def test_the_first_argument_is_numbered_first_whatever_the_second_holds() -> Non
         (pd.Series(["a", None], dtype="category"), ValueError, "missing labels in ys: 1 of 2"),
         (pd.to_datetime(["2020-01-01"]), TypeError, "got dtype datetime64"),
         ([(1, 2), (3, 4)], ValueError, "(2, 2). For one-hot labels pass labels.argmax(1)"),
-        ([[1], [2, 3]], TypeError, "got list ([1] in row 0)"),
+        ([[1], [2, 3]], TypeError, "they make no array"),
         ([{1}, {2}], TypeError, "got set ({1} in row 0)"),
         ([2**70, 1], TypeError, "at most 64 bits"),
         (3, ValueError, "shape ()"),
