@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..shared.batches import Samples
+from ..shared.batches import Samples, as_samples
 from ..shared.devices import resolve_device
 from ..shared.evaluate import forward_all
 from ..shared.files import write_atomically
@@ -32,6 +32,7 @@ from .cell_parts import (
     cell_seed,
     evaluation_view,
     feature_size,
+    features_of,
     fit_arguments,
     forget_data,
     load_cell_data,
@@ -53,6 +54,7 @@ __all__ = [
     "build_network",
     "cell_identity",
     "feature_size",
+    "features_of",
     "forget_data",
     "load_cell_data",
     "run_cell",
@@ -113,9 +115,9 @@ def run_cell(job: Job) -> Cell:
     with seeded(base, "network"):
         network = build_network(settings, data, job.weights)
     with seeded(base, "method"):
-        method = build_method(settings, len(data.classes), job.own)
+        method = build_method(settings, len(data.classes), job.own, features=features_of(settings, network, data))
     train = trained_on(settings, data)
-    outputs = _Outputs(job, data, device)
+    outputs = _Outputs(job, data, device, network.input_dtype)
     had = begin(job.work, torch.get_num_threads(), resumed=(job.work / "training.pt").is_file())
     result = fit(
         network,
@@ -195,7 +197,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 class _Outputs:
     """Stores at each checkpoint what scoring and label-free validators need."""
 
-    def __init__(self, job: Job, data: TaskData, device: torch.device) -> None:
+    def __init__(self, job: Job, data: TaskData, device: torch.device, dtype: torch.dtype | None) -> None:
         rules = job.settings.rules
         self.folder = job.work / "outputs"
         self.steps = sorted({round((i + 1) * rules.steps / rules.checkpoints) for i in range(rules.checkpoints)} - {0})
@@ -213,7 +215,8 @@ class _Outputs:
             order = hash_order(f"outputs/{name}", np.arange(len(split.rows)))
             self.chosen[name] = np.sort(order[:KEPT_ROWS])
             whole = name in ("source_holdout", "target_eval")  # these are scored, the others only kept
-            self.samples[name] = Samples(split.inputs if whole else split.inputs[self.chosen[name]], None, device)
+            some = split.inputs if whole else split.inputs[self.chosen[name]]
+            self.samples[name] = as_samples("bench", "inputs", some, device, labelled=False, dtype=dtype)
         labels = {f"{name}/labels": split.labels for name, split in self.splits.items() if name.startswith("target")}
         rows = {f"{name}/rows": split.rows for name, split in self.splits.items() if name.startswith("target")}
         _save_arrays(job.work / "target_labels.npz", {**rows, **labels})

@@ -17,6 +17,7 @@ from ..shared.method import Method, Sizes
 from ..shared.network import Network
 from ..shared.optimizer import Optimizer
 from ..shared.seeds import derive_seed
+from .array_networks import build_for_arrays, features_given, most_features, version_for_arrays
 from .datasets import Split, TaskData, load_task
 from .own_methods import OwnMethod
 from .settings import CellSettings
@@ -28,6 +29,7 @@ __all__ = [
     "cell_seed",
     "evaluation_view",
     "feature_size",
+    "features_of",
     "fit_arguments",
     "forget_data",
     "load_cell_data",
@@ -36,6 +38,7 @@ __all__ = [
     "training_view",
 ]
 
+DECIDES = {"suite", "dataset", "task", "size", "rules", "images", "features", "arrays"}  # what a cell's data is
 _LOADED: dict[str, TaskData] = {}  # the last two tasks, by what decides them
 
 
@@ -59,12 +62,15 @@ def load_cell_data(
     repeat = settings.seed if settings.rules.per_class else 0
     backbone = settings.backbone if settings.backbone is not None and settings.backbone.frozen else None
     decides = {
-        **settings.model_dump(mode="json", include={"suite", "dataset", "task", "size", "rules", "images", "features"}),
+        **settings.model_dump(mode="json", include=DECIDES),
         "channels": settings.network.channels,
         "backbone": None if backbone is None else backbone.model_dump(mode="json"),
         "data": str(data),
         "repeat": repeat,
     }
+    described = settings.features or settings.arrays
+    if described is not None:
+        decides["stamps"] = described.stamps(settings.task.split("->"), data)
     key = json.dumps(decides, sort_keys=True)
     if key not in _LOADED:
         loaded = _load(settings, data, repeat)
@@ -100,6 +106,13 @@ def _load(settings: CellSettings, data: Path | None, repeat: int) -> TaskData:
             settings.suite, settings.features, settings.task, data=data, source_holdout=rules.source_holdout,
             scored=rules.scored, draw=named, per_class=rules.per_class, repeat=repeat,
         )  # fmt: skip
+    if settings.arrays is not None:
+        from .datasets.arrays import load_arrays
+
+        return load_arrays(
+            settings.suite, settings.arrays, settings.task, data=data, source_holdout=rules.source_holdout,
+            scored=rules.scored, draw=named, per_class=rules.per_class, repeat=repeat,
+        )  # fmt: skip
     return load_task(
         settings.dataset, settings.task, size=settings.size, channels=settings.network.channels, draw=named,
         source_holdout=rules.source_holdout, scored=rules.scored, data=data,
@@ -129,6 +142,8 @@ def network_version(settings: CellSettings) -> int | str:
     head = EXTRACTORS["bottleneck"].version
     if _on_features(settings):
         return f"bottleneck {head}"
+    if settings.arrays is not None:
+        return version_for_arrays(settings)
     if settings.backbone is None:
         return EXTRACTORS[settings.network.network].version
     from ..shared.backbones import find_backbone
@@ -138,7 +153,9 @@ def network_version(settings: CellSettings) -> int | str:
 
 
 def feature_size(settings: CellSettings) -> int:
-    """d, the size of the features that the method sees."""
+    """d, the size of the features that the method sees; of arrays about that, as their shape decides it."""
+    if settings.arrays is not None:
+        return most_features(settings)
     if settings.backbone is not None:
         return settings.backbone.bottleneck
     return EXTRACTORS[settings.network.network].features
@@ -147,6 +164,8 @@ def feature_size(settings: CellSettings) -> int:
 def build_network(settings: CellSettings, data: TaskData, weights: Path | str) -> Network:
     """The network of a cell, with the classes of its data."""
     classes, backbone = len(data.classes), settings.backbone
+    if settings.arrays is not None:
+        return build_for_arrays(settings, data, cell_seed(settings))
     if backbone is None:
         return create_network(settings.network.network, classes=classes, channels=settings.network.channels)
     if _on_features(settings):
@@ -162,9 +181,23 @@ def build_network(settings: CellSettings, data: TaskData, weights: Path | str) -
     )
 
 
-def build_method(settings: CellSettings, classes: int, own: OwnMethod | None = None) -> Method:
-    """The method of a cell; wrong settings meet a sentence that names the row."""
-    sizes = Sizes(features=feature_size(settings), classes=classes)
+def features_of(settings: CellSettings, network: Network, data: TaskData) -> int:
+    """d, the size of the features that the method sees, of this very network."""
+    return feature_size(settings) if settings.arrays is None else features_given(network, data)
+
+
+def build_method(
+    settings: CellSettings, classes: int, own: OwnMethod | None = None, *, features: int | None = None
+) -> Method:
+    """The method of a cell; wrong settings meet a sentence that names the row.
+
+    Args:
+        settings: the cell's.
+        classes: k.
+        own: the method, where it is the user's own.
+        features: d, of :func:`features_of`; left out, by the settings alone.
+    """
+    sizes = Sizes(features=feature_size(settings) if features is None else features, classes=classes)
     try:
         return _kind(settings, own).create(sizes, **settings.adaptation.settings)
     except (TypeError, ValueError) as error:

@@ -76,6 +76,10 @@ def _status(suite: Suite, data: Path | None) -> list[Status]:
         from .datasets import features
 
         return features.status(suite.name, suite.features, suite.features.domain_names(), data)
+    if suite.arrays is not None:
+        from .datasets import arrays
+
+        return arrays.status(suite.name, suite.arrays, suite.arrays.domain_names(), data)
     return datasets.status(suite.dataset, list(suite.tasks), data)
 
 

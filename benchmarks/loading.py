@@ -146,6 +146,7 @@ class LoadedTask:
         first = self._settings(next(iter(suite.methods)))
         self._data: TaskData = load_cell_data(first, data, weights=weights, device=device)
         self._first = first
+        self._features: int | None = None
         self.classes = self._data.classes
         self.checksum = self._data.checksum
         self.seed = cell_seed(first)
@@ -182,11 +183,13 @@ class LoadedTask:
             ValueError: for an unknown row, or a classical one, which is no method.
         """
         from ..shared.seeds import seeded
-        from .cell_parts import build_method
+        from .cell_parts import build_method, features_of
 
         settings = self._row(name)
+        if self._features is None:
+            self._features = features_of(self._first, self.network(), self._data)
         with seeded(self.seed, "method"):
-            return build_method(settings, len(self.classes))
+            return build_method(settings, len(self.classes), features=self._features)
 
     def fit_arguments(self, name: str) -> dict[str, Any]:
         """What ``fit`` is called with in a row's cell, beside network, method and data: steps, seed, augmentation, ...
@@ -213,14 +216,15 @@ class LoadedTask:
         Args:
             trained: what ``fit`` returned, or a network.
         """
-        from ..shared.batches import Samples
+        from ..shared.batches import as_samples
         from ..shared.evaluate import forward_all
         from .cell_parts import evaluation_view
 
         network: Any = getattr(trained, "network", trained)
         device = next(network.parameters()).device
         view: Callable[[Tensor], Tensor] | None = evaluation_view(self._first)
-        logits = forward_all(network, Samples(self.target_eval, None, device), transform=view)[1]
+        some = as_samples("load_task", "inputs", self.target_eval, device, labelled=False, dtype=network.input_dtype)
+        logits = forward_all(network, some, transform=view)[1]
         predicted: NDArray[np.int64] = logits.argmax(1).numpy()
         return predicted
 

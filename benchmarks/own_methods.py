@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
-import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from ..shared.method import Method
-from ..shared.names import nearest
+from .own_files import code_of, module_of, read_text
 from .settings import MethodSettings
 from .suite import Suite
 
@@ -44,7 +41,7 @@ class OwnMethod(NamedTuple):
     @property
     def code(self) -> str:
         """The beginning of the text's sha256, and the name of the class: part of a cell's identity."""
-        return f"{hashlib.sha256(self.text).hexdigest()[:16]}:{self.kind}"
+        return code_of(self.text, self.kind)
 
     def load(self) -> type[Method]:
         """The class; the file is run once in each process.
@@ -69,20 +66,7 @@ class OwnMethod(NamedTuple):
         return method
 
     def _module(self) -> ModuleType:
-        name = f"landbridge_own_{hashlib.sha256(self.path.encode() + self.text).hexdigest()[:16]}"
-        if name in sys.modules:
-            return sys.modules[name]
-        module = ModuleType(name)
-        module.__file__ = self.path
-        sys.modules[name] = module  # dataclasses and pickle look a class's module up by its name
-        try:
-            exec(compile(self.text, self.path, "exec", dont_inherit=True), vars(module))
-        except BaseException as error:
-            del sys.modules[name]
-            if not isinstance(error, (Exception, SystemExit)):
-                raise
-            raise ValueError(f"{WHERE}: {self.path} does not run: {_told(error, self.path)}") from error
-        return module
+        return module_of(WHERE, self.path, self.text)
 
 
 def read_own(asked: str) -> OwnMethod:
@@ -115,14 +99,7 @@ def read_own(asked: str) -> OwnMethod:
             f"{WHERE}: a row's name is of small letters, digits and dashes; got {name!r}. Call it NAME={rest}."
         )
     path = Path(file)
-    if not path.is_file():
-        here = [other.name for other in sorted(path.parent.glob("*.py"))] if path.parent.is_dir() else []
-        hint = f" {nearest('file', path.name, here)}." if here else ""
-        raise ValueError(f"{WHERE}: there is no file {file}.{hint}")
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{WHERE}: {file} cannot be read ({error.strerror}).") from error
+    text = read_text(WHERE, path)
     own = OwnMethod(name, kind, str(path.resolve()), text)
     own.load()
     return own
@@ -160,15 +137,3 @@ def with_own(suite: Suite, found: Sequence[OwnMethod]) -> Suite:
 
 def _is_method(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, Method) and value is not Method
-
-
-def _told(error: BaseException, path: str) -> str:
-    """The error with the last line of the file that led to it."""
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: SyntaxError: {error.msg}."
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    where = f"line {lines[-1]}: " if lines else ""
-    hint = ""
-    if isinstance(error, ImportError):
-        hint = " It may import what is installed, but no files beside it: put all of it into this one."
-    return f"{where}{type(error).__name__}: {error}.{hint}"

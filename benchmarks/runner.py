@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cell import KEPT_ROWS, Job, build_method, build_network, cell_identity, feature_size, load_cell_data, run_cell
+from .cell import (
+    KEPT_ROWS,
+    Job,
+    build_method,
+    build_network,
+    cell_identity,
+    feature_size,
+    features_of,
+    load_cell_data,
+    run_cell,
+)
 from .own_methods import OwnMethod
 from .results import Cell
 from .settings import BackboneSettings, CellSettings
@@ -88,17 +98,18 @@ def plan(
     mine = {each.name: each for each in own}
     identities = set()
     done = resumed = 0
-    built: set[str] = set()
+    built: dict[str, int] = {}  # network -> features, which the shape of arrays decides
     for task in tasks:
         for seed in range(seeds):
             for method in methods:
                 settings = suite.cell(protocol, task, method, seed, steps, checkpoints, backbone)
                 data_of_task = load_cell_data(settings, data, weights=weights, device=device, say=say)
                 if seed == 0 and settings.adaptation.classifier is None:
-                    if settings.network.network not in built:
-                        built.add(settings.network.network)
-                        build_network(settings, data_of_task, weights)
-                    build_method(settings, len(data_of_task.classes), mine.get(method))
+                    name = f"{task} {settings.network.network}" if settings.arrays else settings.network.network
+                    if name not in built:
+                        network = build_network(settings, data_of_task, weights)
+                        built[name] = features_of(settings, network, data_of_task)
+                    build_method(settings, len(data_of_task.classes), mine.get(method), features=built[name])
                 identity = cell_identity(settings, data_of_task, mine.get(method))
                 job = Job(settings, identity, out.resolve(), data, device, keep, weights, mine.get(method))
                 identities.add(job.identity)

@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .datasets.arrays import ArraySettings
 from .datasets.features import FeatureSettings
 from .datasets.folders import FolderSettings
 from .results import SCHEMA
 
 __all__ = [
+    "ARRAYS",
+    "ARRAY_PROTOCOLS",
     "DEFAULT_ROWS",
     "LABELS",
     "PHOTOGRAPHS",
@@ -54,14 +57,20 @@ class TaskSettings(Settings):
     """One task's own: its network, which in a suite of photographs or features is the suite's backbone.
 
     Attributes:
-        network: by name.
-        channels: of the images.
+        network: its name; of a suite of arrays also ``default``, or a file of the user's, ``my_network.py:make``.
+        channels: of the images; arrays have their own.
         steps: instead of the protocol's.
+        code: of a network of the user's own, the digest of its file and its name there; no suite file says it.
+        text: what that file held when the suite was read: what runs, in every process.
+        path: the file, for messages.
     """
 
     network: str = ""
     channels: Positive = 1
     steps: Positive | None = None
+    code: str = ""
+    text: Annotated[bytes, Field(exclude=True, repr=False)] = b""
+    path: Annotated[str, Field(exclude=True, repr=False)] = ""
 
 
 class Training(Settings):
@@ -183,6 +192,11 @@ PHOTOGRAPHS = Training(
         lr=0.01, momentum=0.9, weight_decay=5e-4, schedule="annealed", backbone_factor=0.1
     ),  # Ganin et al., JMLR 2016, section 5.2.2; pretrained part at a tenth: Long et al., ICML 2015, section 4.1
 )
+ARRAYS = Training(batch_size=64, optimizer=OptimizerSettings(name="adam", lr=1e-3, schedule="cosine"))
+ARRAY_PROTOCOLS = {
+    "inductive": Protocol(scored="inductive", source_holdout=0.1, steps=1000),
+    "transductive": Protocol(scored="transductive", source_holdout=0.0, steps=1000),
+}
 PROTOCOLS = {  # of photographs and features
     "transductive": Protocol(scored="transductive", source_holdout=0.0, steps=5000),
     "inductive": Protocol(scored="inductive", source_holdout=0.1, steps=5000),
@@ -206,7 +220,7 @@ DEFAULT_ROWS = ("source-only", "adabn", "dann", "cdan", "cdan-e", "dan", "jan", 
 LATER: dict[str, dict[str, Any]] = {
     "": {"backbone": None},
     "rules": {"per_class": {}, "tuned": "none", "networks": {}, "training": None, "settings": {}},
-    "network": {"steps": None},
+    "network": {"steps": None, "code": ""},
     "adaptation": {"optimizer": None, "frozen": {}, "classifier": None, "grid": {}, "code": ""},
 }
 
@@ -228,6 +242,7 @@ class CellSettings(Settings):
     backbone: BackboneSettings | None = None
     images: FolderSettings | None = None
     features: FeatureSettings | None = None
+    arrays: ArraySettings | None = None
     departs: tuple[str, ...] = ()  # in words, what of this is not as the protocol has it; see departures.py
 
     @property
@@ -246,6 +261,7 @@ class CellSettings(Settings):
                 "adaptation": {"label", "source"},
                 "images": True,
                 "features": True,
+                "arrays": True,
                 "departs": True,
             },
         )

@@ -12,11 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ..shared.names import nearest
+from .datasets.arrays import DEFAULT_NETWORK, ArraySettings
 from .datasets.features import FeatureSettings
 from .datasets.folders import FolderSettings
 from .departures import departures
 from .published import Published
 from .settings import (
+    ARRAY_PROTOCOLS,
+    ARRAYS,
     DEFAULT_ROWS,
     LABELS,
     PHOTOGRAPHS,
@@ -52,6 +55,11 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent / "suites"
+DESCRIBED: dict[str, tuple[str, Any]] = {  # by a table of the suite file: its key, the data set it makes, its settings
+    "images": ("folders", FolderSettings),
+    "features": ("features", FeatureSettings),
+    "arrays": ("arrays", ArraySettings),
+}
 
 
 class SuiteError(ValueError):
@@ -61,14 +69,16 @@ class SuiteError(ValueError):
 class Suite(Settings):
     """A named set of tasks with all that is needed to fill its table.
 
-    A suite of ``[images]`` or ``[features]`` may leave out the rest: it then has all pairs of its domains as tasks, all
-    methods as rows, and the protocols and schedule of the Office-31 papers.
+    A suite of ``[images]``, ``[features]`` or ``[arrays]`` may leave out the rest: it then has all pairs of its domains
+    as tasks, all methods as rows, and the protocols and schedule of the Office-31 papers (of arrays a shorter one).
 
     Attributes:
         name: the suite's.
-        dataset: whose data the tasks are of: ``folders`` and ``features`` are those that the suite itself describes.
+        dataset: whose data the tasks are of: ``folders``, ``features`` and ``arrays`` are those that the suite itself
+            describes.
         images: folders of photographs.
         features: files of features.
+        arrays: files of images, series or vectors that are trained on from end to end.
         backbone: the network of photographs.
         frozen: how its features are trained on.
         seeds: how many, unless asked otherwise.
@@ -85,6 +95,7 @@ class Suite(Settings):
     dataset: str
     images: FolderSettings | None = None
     features: FeatureSettings | None = None
+    arrays: ArraySettings | None = None
     backbone: BackboneSettings | None = None
     frozen: FrozenSettings = FrozenSettings()
     seeds: Positive = 3
@@ -99,34 +110,41 @@ class Suite(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        """What a suite of photographs or features need not say."""
-        if not isinstance(given, dict) or not {"images", "features"} & set(given):
+        """What a suite of photographs, features or arrays need not say."""
+        key = next((name for name in DESCRIBED if isinstance(given, dict) and name in given), None)
+        if key is None:
             return given
-        photographs = "images" in given
-        filled = {
-            "dataset": "folders" if photographs else "features",
-            "backbone": {} if photographs else {"name": "features"},
-            "protocol": "transductive",
-            "protocols": PROTOCOLS,
-            "methods": {name: {"method": name, "label": LABELS[name]} for name in DEFAULT_ROWS},
-            "training": PHOTOGRAPHS if photographs else FrozenSettings().training,
-            **given,
-        }
-        table = given["images" if photographs else "features"]
+        dataset, kind = DESCRIBED[key]
+        rest: dict[str, Any] = {
+            "images": {"backbone": {}, "training": PHOTOGRAPHS, "protocol": "transductive", "protocols": PROTOCOLS},
+            "features": {
+                "backbone": {"name": "features"},
+                "training": FrozenSettings().training,
+                "protocol": "transductive",
+                "protocols": PROTOCOLS,
+            },
+            "arrays": {"training": ARRAYS, "protocol": "inductive", "protocols": ARRAY_PROTOCOLS},
+        }[key]
+        rows = {name: {"method": name, "label": LABELS[name]} for name in DEFAULT_ROWS}
+        filled = {"dataset": dataset, **rest, "methods": rows, **given}
+        table = given[key]
         if "tasks" not in given and isinstance(table, dict):
-            kind = FolderSettings if photographs else FeatureSettings
             try:
                 names = kind.model_validate(table).domain_names()
             except ValidationError:
                 names = ["a", "b"]  # the field's own check says what is wrong, with its place
             filled["tasks"] = {f"{source}->{target}": {} for source, target in permutations(names, 2)}
+        if key == "arrays" and isinstance(table, dict) and isinstance(filled["tasks"], dict):
+            network = {"network": table.get("network", DEFAULT_NETWORK)}
+            filled["tasks"] = {
+                name: {**network, **task} if isinstance(task, dict) else task for name, task in filled["tasks"].items()
+            }
         return filled
 
     @model_validator(mode="after")
     def _data_described(self) -> Suite:
-        for name, table in (("folders", self.images), ("features", self.features)):
-            if (self.dataset == name) != (table is not None):
-                key = "images" if name == "folders" else "features"
+        for key, (name, _) in DESCRIBED.items():
+            if (self.dataset == name) != (getattr(self, key) is not None):
                 raise ValueError(f"data set {name!r} and the table [{key}] belong together; one of them is missing")
         return self
 
@@ -170,7 +188,6 @@ class Suite(Settings):
         backbone: BackboneSettings | None = None,
     ) -> CellSettings:
         """The resolved settings of one cell; what is given here stands before the suite's own."""
-        from ..shared.extractors import EXTRACTORS
 
         backbone = backbone or self.backbone
         frozen = backbone is not None and backbone.frozen
@@ -207,7 +224,7 @@ class Suite(Settings):
             method=method,
             seed=seed,
             dataset=self.dataset,
-            size=_side(backbone) if backbone is not None else EXTRACTORS[network.network].side,
+            size=_side(self, backbone, network),
             rules=rules,
             network=network,
             adaptation=row,
@@ -215,6 +232,7 @@ class Suite(Settings):
             backbone=backbone,
             images=self.images,
             features=self.features,
+            arrays=self.arrays,
             departs=()
             if row.classifier is not None  # nothing is trained in steps
             else departures(rules=rules, usual=usual, backbone=backbone, usual_backbone=self._usual_backbone(backbone)),
@@ -233,11 +251,15 @@ class Suite(Settings):
         return usual
 
 
-def _side(backbone: BackboneSettings) -> int:
+def _side(suite: Suite, backbone: BackboneSettings | None, network: TaskSettings) -> int:
+    """Pixels that the network sees; 1 where the data has a shape of its own."""
     from ..shared.backbones import find_backbone
+    from ..shared.extractors import EXTRACTORS
 
-    if backbone.name == "features":
+    if suite.arrays is not None or (backbone is not None and backbone.name == "features"):
         return 1
+    if backbone is None:
+        return EXTRACTORS[network.network].side
     return backbone.side or find_backbone(backbone.name).side
 
 
@@ -305,7 +327,14 @@ def read_suite(name: str) -> Suite:
     """
     path, suite = _parse(name)
     _check_names(path, suite)
-    return suite
+    if suite.arrays is None:
+        return suite
+    from .own_networks import with_own_networks
+
+    try:
+        return with_own_networks(suite, path.parent)
+    except ValueError as error:
+        raise SuiteError(f"{path}: {error}") from error
 
 
 def shipped(names: Iterable[str]) -> list[Suite]:
@@ -331,22 +360,34 @@ def _check_names(path: Path, suite: Suite) -> None:
     from ..methods import METHODS
     from ..shared.backbones import find_backbone
     from ..shared.extractors import EXTRACTORS
-    from .datasets import DATASETS, DESCRIBED
+    from .datasets import DATASETS
 
-    table = suite.images or suite.features
+    table = suite.images or suite.features or suite.arrays
     domains = table.domain_names() if table is not None else []
 
     def need(what: str, name: str, known: Any) -> None:
         if name not in known:
             raise SuiteError(f"{path}: {nearest(what, name, known)}")
 
-    need("data set", suite.dataset, [*DATASETS, *DESCRIBED])
+    def need_network(settings: TaskSettings) -> None:
+        if settings.code or settings.text or settings.path:
+            raise SuiteError(f"{path}: name a network alone; its code is read from the file that it names.")
+        if suite.arrays is not None:
+            from .array_networks import check_name
+
+            try:
+                check_name(settings.network)
+            except (ValueError, ImportError) as error:
+                raise SuiteError(f"{path}: [arrays]: {error}") from error
+        elif suite.backbone is None:
+            need("network", settings.network, EXTRACTORS)
+
+    need("data set", suite.dataset, [*DATASETS, *(name for name, _ in DESCRIBED.values())])
     need("protocol", suite.protocol, suite.protocols)
     for task, settings in suite.tasks.items():
         if task.count("->") != 1 or len(set(task.split("->"))) < 2:
             raise SuiteError(f"{path}: a task is two domains, written 'source->target'; got {task!r}.")
-        if suite.backbone is None:
-            need("network", settings.network, EXTRACTORS)
+        need_network(settings)
         for domain in task.split("->"):
             if domains and domain not in domains:
                 raise SuiteError(f"{path}: task {task!r}: " + nearest("domain", domain, domains))
@@ -373,7 +414,7 @@ def _check_names(path: Path, suite: Suite) -> None:
         for task in (*protocol.tasks, *protocol.networks):
             need("task", task, suite.tasks)
         for settings in protocol.networks.values():
-            need("network", settings.network, EXTRACTORS)
+            need_network(settings)
         for row_name in protocol.settings:
             need("method", row_name, suite.methods)
     for published in suite.published:

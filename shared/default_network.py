@@ -1,4 +1,4 @@
-"""The network taken where the user brings none: an MLP for rows of features, a small convolutional one for images."""
+"""The network taken where the user brings none: an MLP for rows of features, convolutions for images and series."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from .batches import Rows
 from .dtypes import default_dtype
 from .network import Network
 from .seeds import seeded
+from .series_network import series_layers
 from .sparse import SparseRows
 
-__all__ = ["NAME", "Standardise", "default_network", "from_spec"]
+__all__ = ["FEATURES", "NAME", "Standardise", "default_network", "from_spec"]
 
 NAME = "default"  # in the spec of a saved network
+VERSION = 1  # raised by hand when a change below changes numbers; part of a benchmark cell's identity
 
 WIDTH = 64  # of the hidden layers of the MLP, and its features
 CHANNELS = (32, 64, 64)  # of the convolutions
@@ -126,7 +128,8 @@ def default_network(
 
     Features (n, d) are drawn in beyond 3 deviations, and get two hidden layers of 64, ReLU; the second gives the
     features. Images (n, c, h, w) get three convolutions of 3 x 3 (32, 64, 64 channels), halved by max pooling while
-    they are larger than 8 pixels, pooled to at most 4 x 4, and a layer of 128 features. The head is linear.
+    they are larger than 8 pixels, pooled to at most 4 x 4, and a layer of 128 features; series (n, c, t) the same over
+    time (see :mod:`.series_network`). The head is linear.
 
     Args:
         inputs: of the source alone, so that the target's scale does not come in by a back door.
@@ -147,10 +150,10 @@ def default_network(
             f"{function} takes images as (n, channels, height, width); got {shape}. Use .transpose(0, 3, 1, 2) on an "
             "array, .permute(0, 3, 1, 2) on a tensor."
         )
-    if len(shape) not in (2, 4) or min(shape) < 1:
+    if len(shape) not in (2, 3, 4) or min(shape) < 1:
         raise ValueError(
-            f"{function} has a network of its own for (n, features) and (n, channels, height, width); got {shape}. "
-            "Reshape the inputs, or pass a network."
+            f"{function} has a network of its own for (n, features), (n, channels, time) and (n, channels, height, "
+            f"width); got {shape}. Reshape the inputs, or pass a network."
         )
     standardise = Standardise.of(inputs, limit=LIMIT if len(shape) == 2 else None)
     return _network(shape[1:], outputs, batchnorm, standardise, seed)
@@ -172,13 +175,21 @@ def from_spec(spec: dict[str, Any]) -> Network:
 def _network(shape: tuple[int, ...], outputs: int, batchnorm: bool, standardise: Standardise, seed: int) -> Network:
     with seeded(seed, "network"), default_dtype(torch.float32):
         table = len(shape) == 1
-        layers = _mlp(shape[0], batchnorm) if table else _convolutions(shape[0], shape[1], shape[2], batchnorm)
+        layers = _layers(shape, batchnorm)
         network = Network(nn.Sequential(standardise, *layers), nn.Linear(WIDTH if table else FEATURES, outputs))
     network.wide = standardise.wide
     network.spec = {
         "name": NAME, "shape": list(shape), "outputs": outputs, "batchnorm": batchnorm, "wide": standardise.wide,
     }  # fmt: skip
     return network
+
+
+def _layers(shape: tuple[int, ...], batchnorm: bool) -> list[nn.Module]:
+    if len(shape) == 1:
+        return _mlp(shape[0], batchnorm)
+    if len(shape) == 2:
+        return series_layers(shape[0], shape[1], FEATURES, batchnorm=batchnorm)
+    return _convolutions(shape[0], shape[1], shape[2], batchnorm)
 
 
 def _mlp(d: int, batchnorm: bool) -> list[nn.Module]:

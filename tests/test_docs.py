@@ -14,8 +14,9 @@ import pytest
 import torch
 import typer
 from made_photos import THREE_CLASSES, make_photos
+from tiny_suite import Ran
 
-from landbridge.benchmarks import cli, plots
+from landbridge.benchmarks import cli, load_task, plots, runner
 from landbridge.benchmarks.suite import read_suite
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +120,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return code or 0
 
 
+def shown(name: str) -> str:
+    """The suite of that name on the page."""
+    return next(text for text in TOML if text.startswith(f'name = "{name}"'))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LANDBRIDGE_CACHE", str(tmp_path / "cache"))
@@ -133,7 +139,7 @@ def test_the_first_suite_has_ten_lines() -> None:
 def test_folders_of_photographs_become_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_photos(folder / "data" / "things", domains={"shop": 10, "phone": 8}, classes=THREE_CLASSES, side=40)
     suite = folder / "my.toml"
-    suite.write_text(TOML[0])
+    suite.write_text(shown("things"))
     chosen = read_suite(str(suite))
     assert list(chosen.tasks) == ["shop->phone", "phone->shop"]
     assert {"source-only", "dann", "mcc"} <= set(chosen.methods)
@@ -154,7 +160,7 @@ def test_list_files_become_a_suite(folder: Path, monkeypatch: pytest.MonkeyPatch
         lines = [f"{file.relative_to(things).as_posix()} {THREE_CLASSES.index(file.parent.name)}\n" for file in files]
         (things / f"{domain}.txt").write_text("".join(lines))
     suite = folder / "listed.toml"
-    suite.write_text(TOML[1])
+    suite.write_text(shown("listed"))
     assert run(monkeypatch, "data", "prepare", suite, "--data", folder / "data", "--processes", "1") == 0
     assert np.load(folder / "cache" / "prepared" / "listed-256" / "phone.npy", mmap_mode="r").shape[0] == 6
 
@@ -167,8 +173,51 @@ def test_features_become_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         x = rng.random((60, 8)) + np.eye(3, 8)[y] + 0.2 * shift
         np.savez(folder / "data" / "surf" / f"{domain}.npz", x=x, y=y)
     suite = folder / "surf.toml"
-    suite.write_text(TOML[2])
+    suite.write_text(shown("surf"))
     rows = ("--methods", "source-only,dann", "--tasks", "shop-to-phone", "--seeds", "1", "--steps", "3", "--jobs", "1")
     out = ("--out", folder / "runs", "--data", folder / "data", "--device", "cpu", "--checkpoints", "1")
     assert run(monkeypatch, "bench", suite, *rows, *out) == 0
     assert "features,shop->phone,dann,last" in (folder / "runs" / "table.csv").read_text()
+
+
+def test_arrays_become_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    code = [block for _, block in blocks(PAGE, "python")]
+    for block in code[:1]:
+        exec(compile(block, str(PAGE), "exec", dont_inherit=True), {})
+    Path("negatives.toml").write_text(shown("negatives"))
+    Path("my_network.py").write_text(code[1])
+    own = shown("negatives").replace('kind = "images"', 'kind = "images"\nnetwork = "my_network.py:make"')
+    Path("own.toml").write_text(own.replace('name = "negatives"', 'name = "own"'))
+    assert run(monkeypatch, "data", "negatives.toml", "--data", ".") == 0
+    rows = ("--methods", "source-only,dann", "--tasks", "light-to-dark", "--seeds", "1", "--jobs", "1")
+    small = (*rows, "--device", "cpu", "--steps", "20", "--checkpoints", "1", "--keep-outputs", "scores")
+    monkeypatch.setattr(runner, "run_jobs", Ran().run_jobs)
+    for suite in ("negatives", "own"):
+        assert run(monkeypatch, "bench", f"{suite}.toml", "--data", ".", *small) == 0
+        assert "light->dark,dann,last" in Path("runs", suite, "table.csv").read_text()
+
+
+def test_other_layouts_of_arrays_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 256, (30, 16, 16), dtype=np.uint8), np.arange(30) % 3
+    for name in ("usps", "usps_test"):
+        np.save(folder / f"{name}.npy", images)
+        np.save(folder / f"{name}_labels.npy", y)
+    np.savez(folder / "mnist.npz", x_train=images, y_train=y, x_test=images[:9], y_test=y[:9])
+    (folder / "my.toml").write_text(shown("usps-mnist"))
+    assert run(monkeypatch, "data", folder / "my.toml", "--data", folder) == 0
+    task = load_task(folder / "my.toml", "usps->mnist", data=folder)
+    assert len(task.target_eval) == 9
+    assert task.network()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))[1].shape == (2, 3)
+
+
+def test_sparse_features_become_a_suite(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "reviews").mkdir()
+    for name in ("books_train", "kitchen_train", "kitchen_test"):
+        lines = [f"{1 - 2 * (row % 2)} {row}:1 {row + 7}:2\n" for row in range(20)]
+        (folder / "reviews" / f"{name}.svmlight").write_text("".join(lines))
+    (folder / "my.toml").write_text(shown("reviews"))
+    assert run(monkeypatch, "data", folder / "my.toml", "--data", folder) == 0
+    task = load_task(folder / "my.toml", "books->kitchen", "inductive", data=folder)
+    assert (task.source.inputs.shape[1], len(task.target_eval)) == (5000, 20)

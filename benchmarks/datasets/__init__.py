@@ -12,7 +12,7 @@ from .base import DataError, Split, Status, TaskData
 __all__ = ["DATASETS", "DESCRIBED", "DataError", "Split", "Status", "TaskData", "get", "load_task", "status"]
 
 DATASETS = ("digits", "optdigits")
-DESCRIBED = ("folders", "features")  # by a table of the suite file: see .folders and .features
+DESCRIBED = ("folders", "features", "arrays")  # by a table of the suite file: see .folders, .features and .arrays
 _NOTHING: Mapping[str, int] = {}
 
 

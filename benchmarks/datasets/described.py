@@ -21,6 +21,7 @@ __all__ = ["DescribedSettings", "Domain", "Names", "Part", "classes_of",
 
 Names = Annotated[str, Field(min_length=1)] | dict[str, str]  # one for all domains, or by domain
 Check = Callable[[Place, Any], Any]  # refuses what the table does not take, and gives it as it is kept
+NAMELESS = (".npy", *SVMLIGHT)  # files of one array, or of one and its labels
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # of a domain: it becomes a part of "a->b"
 
 
@@ -77,8 +78,11 @@ class DescribedSettings(BaseModel):
         for key in (self.KEY, "labels", f"test_{self.KEY}", "test_labels"):
             if isinstance(getattr(self, key), dict):
                 by_domain[key] = getattr(self, key)
-                needed = self.test_files if key.startswith("test_") else self.files
-                missing = [name for name in needed if name not in getattr(self, key)]
+                files = self.test_files if key.startswith("test_") else self.files
+                if key.endswith("labels"):
+                    files = {**files, **(self.test_label_files if key.startswith("test_") else self.label_files)}
+                named = [name for name, file in files.items() if Path(file).suffix.lower() not in NAMELESS]
+                missing = [name for name in named if name not in getattr(self, key)]
                 if missing:
                     raise ValueError(f"{key}: domain {missing[0]!r} has no name there; name one for each domain")
         for key, known in by_domain.items():
@@ -101,7 +105,19 @@ class DescribedSettings(BaseModel):
     def name_in(self, key: str, domain: str, *, test: bool = False) -> str:
         """The name of an array in a domain's file, or in the one of its rows given for scoring."""
         names: str | dict[str, str] = (getattr(self, f"test_{key}") if test else "") or getattr(self, key)
-        return names if isinstance(names, str) else names[domain]
+        return names if isinstance(names, str) else names.get(domain, "")
+
+    def stamps(self, domains: list[str], data: Path | None) -> list[tuple[str, int, int]]:
+        """Time and size of the files of some domains: after a change they are read again."""
+        found = []
+        for files in (self.files, self.label_files, self.test_files, self.test_label_files):
+            for path in [Path(data or ".") / self.folder / files[domain] for domain in domains if domain in files]:
+                try:
+                    stat = path.stat()
+                except OSError:  # what reads it says so
+                    continue
+                found.append((str(path), stat.st_mtime_ns, stat.st_size))
+        return found
 
 
 class Part(NamedTuple):
@@ -170,12 +186,12 @@ def _part(settings: DescribedSettings, domain: str, folder: Path, *, test: bool)
     )
     given = " given for scoring" if test else ""
     file = folder / files[domain]
-    alone = file.suffix.lower() in (".npy", *SVMLIGHT)  # one array, without a name
+    alone = file.suffix.lower() in NAMELESS
     table, key = settings.TABLE, settings.KEY
     what = f"the {key} of domain {domain!r}{given}"
     rows = locate(file, "" if alone else settings.name_in(key, domain, test=test), key, table, what, settings.SUFFIXES)
     label_file = folder / label_files[domain] if domain in label_files else file
-    nameless = label_file.suffix.lower() in (".npy", *SVMLIGHT)
+    nameless = label_file.suffix.lower() in NAMELESS
     if label_file == file and file.suffix.lower() == ".npy":
         other = "test_label_files" if test else "label_files"
         raise DataError(file, f"a file of labels beside it, as it holds the {key} alone", "none",

@@ -278,7 +278,7 @@ def test_a_plan_that_has_not_converged_is_told_where_nothing_is_tuned():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (Row(classifier="2nn"), "unknown classifier '2nn'; did you mean '1nn'"),
+        (Row(classifier="1-nn"), "unknown classifier '1-nn'; did you mean '1nn'"),
         (Row(classifier=None), "unknown classifier 'None'"),
         (Row("choral"), "unknown estimator 'choral'; did you mean 'coral'"),
         (Row("coral", settings={"regularisation": 1.0}), "unknown setting of 'coral' 'regularisation'; did you mean"),

@@ -74,7 +74,7 @@ def test_digits_that_float32_has_are_left_to_it():
         assert Standardise.of(torch.full((n, 1), 0.1, dtype=torch.float64)).std.tolist() == [1.0]
 
 
-@pytest.mark.parametrize("shape", [(7, 4), (7, 3, 9, 20), (7, 1, 28, 28)])
+@pytest.mark.parametrize("shape", [(7, 4), (7, 2, 40), (7, 3, 9, 20), (7, 1, 28, 28)])
 @pytest.mark.parametrize("batchnorm", [False, True])
 def test_its_spec_makes_it_again(shape, batchnorm, keeps_random_state):
     for offset in (0.0, 1e9):
@@ -108,7 +108,20 @@ def test_rows_arrays_and_memory_maps_give_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape", [(7, 1), (7, 40), (7, 1, 1, 1), (7, 3, 8, 8), (7, 1, 28, 28), (7, 3, 9, 64), (7, 4, 2, 5)]
+    "shape",
+    [
+        (7, 1),
+        (7, 40),
+        (7, 2, 1),
+        (7, 1, 90),
+        (7, 3, 5000),
+        (7, 9, 3),
+        (7, 1, 1, 1),
+        (7, 3, 8, 8),
+        (7, 1, 28, 28),
+        (7, 3, 9, 64),
+        (7, 4, 2, 5),
+    ],
 )
 @pytest.mark.parametrize("batchnorm", [False, True])
 def test_every_shape(shape, batchnorm):
@@ -139,7 +152,7 @@ def test_the_scale_and_offset_of_the_source_do_not_matter():
     ("shape", "sentence"),
     [
         ((5, 28, 28, 3), r"images as \(n, channels, height, width\); got \(5, 28, 28, 3\).*transpose\(0, 3, 1, 2\)"),
-        ((5, 6, 7), r"adapt has a network of its own for.*got \(5, 6, 7\).*or pass a network"),
+        ((5, 6, 7, 8, 9), r"adapt has a network of its own for.*got \(5, 6, 7, 8, 9\).*or pass a network"),
         ((5, 0), r"got \(5, 0\)"),
     ],
 )

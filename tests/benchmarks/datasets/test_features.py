@@ -269,7 +269,7 @@ def test_wrong_arguments(folder: Path, task: str, options: dict[str, Any], words
             ".npz, .npy, .mat, .svmlight, .libsvm and .txt files; got 'b.csv'",
         ),
         ({"files": {"a->b": "a.npz"}}, "a domain's name is letters, digits"),
-        ({"counts": {"bb": 3}}, "counts: unknown domain 'bb'; did you mean 'b'"),
+        ({"counts": {"B": 3}}, "counts: unknown domain 'B'; did you mean 'b'"),
         ({"classes": ("x", "x")}, "two class names or more are needed, each once; got x, x"),
         ({"classes": 1}, "greater than or equal to 2"),
         ({"row_norm": "l3"}, "'none', 'l1' or 'l2'"),
