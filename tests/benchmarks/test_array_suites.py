@@ -213,7 +213,7 @@ def test_mistakes_in_the_suite_file_are_sentences(arrays: str, words: str, tmp_p
             r"takes vectors \(n, features\); the rows have shape \(1, 8, 8\)\. Or w",
         ),
         ('network = "my_network.py:narrow"', "", r"needs a head of 3 outputs for these labels; the mod"),
-        ('network = "my_network.py:network"', "", r"its extractor does not take them\. Begin it with .*Normalise\(\)"),
+        ('network = "my_network.py:network"', "", r"which its extractor does not take\. Begin it with .*Normalise\(\)"),
         ('network = "my_network.py:fails"', "", r"says RuntimeError: no such network today"),
         (
             'kind = "series"',

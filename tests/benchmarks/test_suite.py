@@ -184,7 +184,7 @@ def test_without_default_methods_all_are_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "asked", "protocol", "says"),
     [
-        ("tasks", "clean-", "short", "unknown task 'clean-'; did you mean 'clean->noisy'?"),  # the shell took '>noisy'
+        ("tasks", "clean-", "short", "unknown task 'clean-'; Known: clean->noisy, upright"),  # the shell took '>noisy'
         ("tasks", "clean->nosy", "short", "did you mean 'clean->noisy'?"),
         ("tasks", "upright->rotated", "same", "tiny/same: unknown task 'upright->rotated'"),
         ("methods", "dann,deepcorall", "short", "unknown method 'deepcorall'; did you mean 'deepcoral'?"),
