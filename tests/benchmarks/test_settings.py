@@ -78,7 +78,7 @@ def test_where_files_lie_and_what_a_row_is_called_makes_no_other_cell() -> None:
 
 
 def test_every_later_setting_is_one_and_has_its_default() -> None:
-    parts = {"": CellSettings, "rules": Protocol, "adaptation": MethodSettings}
+    parts = {"": CellSettings, "rules": Protocol, "network": TaskSettings, "adaptation": MethodSettings}
     for part, later in LATER.items():
         for name, default in later.items():
             assert parts[part].model_fields[name].get_default(call_default_factory=True) == default
