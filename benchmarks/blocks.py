@@ -16,7 +16,9 @@ __all__ = [
     "BOUND",
     "CHOSEN",
     "COLUMNS",
+    "SECOND",
     "SIGNIFICANT",
+    "Beyond",
     "Block",
     "Number",
     "Quote",
@@ -26,11 +28,13 @@ __all__ = [
 ]
 
 BASELINE = "source-only"
+SECOND = "adabn"  # batch statistics alone
 BOUND = "train-on-target"
 AVERAGE = "average"
 COLUMNS = ("last", "oracle")  # those that need no validator
 CHOSEN = "chosen:"
 SIGNIFICANT = 0.05  # of all comparisons of a kind in a block together, after Holm
+SCALE = 100.0  # accuracies in percent lie on it; an interval that is wider says nothing
 
 
 def chosen_by(validator: str) -> str:
@@ -40,6 +44,27 @@ def chosen_by(validator: str) -> str:
     'chosen:entropy'
     """
     return CHOSEN + validator
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What a row gains over AdaBN: what alignment adds to batch statistics alone.
+
+    Attributes:
+        gain: mean difference over the seeds that both have.
+        seeds: these seeds.
+        half_width: half the 95% interval of the gain; None for one seed.
+        p: two-sided, by the tests that the gain over the baseline has; None where it cannot be tested.
+        p_holm: p after Holm over the comparisons with AdaBN of its kind (tasks, or average) in the block.
+        comparisons: how many these are.
+    """
+
+    gain: float
+    seeds: tuple[int, ...]
+    half_width: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    comparisons: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +91,14 @@ class Number:
         p_least: the smallest ``p_below`` that the test could have given.
         rank: average rank among the rows over seeds (over task x seed for the average), 1 is best.
         collapsed: seeds whose chosen checkpoint has collapsed predictions.
+        lowest: the lowest seed.
+        highest: the highest.
+        p_images: on a task, one-sided p of being below the baseline on the same images in every seed (exact McNemar),
+            after Holm over the comparisons of its kind in the block; None where it was not tested.
+        images_comparisons: how many these are.
+        images_lost: in how many seeds it is below by itself, p < 0.05 after Bonferroni over ``images_tests``.
+        images_tests: all seeds tested in the block.
+        beyond: the gain over AdaBN, where the block has that row, and this is another than it and the baseline.
     """
 
     mean: float
@@ -86,21 +119,71 @@ class Number:
     p_least: float | None = None
     rank: float | None = None
     collapsed: int = 0
+    lowest: float | None = None
+    highest: float | None = None
+    p_images: float | None = None
+    images_comparisons: int = 0
+    images_lost: int = 0
+    images_tests: int = 0
+    beyond: Beyond | None = None
 
     @property
     def negative(self) -> bool:
-        """Negative transfer: significantly below the baseline."""
+        """Negative transfer: significantly below the baseline, over seeds or on the same images."""
+        return self.below_over_seeds or self.below_on_images
+
+    @property
+    def below_over_seeds(self) -> bool:
+        """Further seeds would lie below, too."""
         return self.p_below is not None and self.p_below < SIGNIFICANT
+
+    @property
+    def below_on_images(self) -> bool:
+        """The networks of each seed would lie below on further images, too."""
+        return self.p_images is not None and self.p_images < SIGNIFICANT
+
+    @property
+    def interval(self) -> float | None:
+        """Half the 95% interval, to be shown; None for one seed, and where it is wider than the whole scale."""
+        return readable(self.half_width)
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The lowest and the highest seed, to be shown where the interval is not for its width."""
+        if self.half_width is None or self.interval is not None or self.lowest is None or self.highest is None:
+            return None
+        return self.lowest, self.highest
+
+
+def readable(half_width: float | None) -> float | None:
+    """Half an interval if the whole is no wider than the scale, else None.
+
+    >>> readable(4.2), readable(50.1) is None
+    (4.2, True)
+    """
+    return half_width if half_width is not None and 2 * half_width <= SCALE else None
 
 
 @dataclass(frozen=True)
 class Quote:
-    """A published row beside ours: its values on the tasks shown (and their average), and its footnote's number."""
+    """A published row beside ours.
+
+    Attributes:
+        published: the row.
+        values: on the tasks shown, and their average.
+        footnote: its number.
+        differs: in what it was made otherwise than ours: ``protocol``, ``network``, ``augmentation``.
+    """
 
     published: Published
     values: Mapping[str, float]
     footnote: int
-    same_protocol: bool
+    differs: tuple[str, ...] = ()
+
+    @property
+    def same_protocol(self) -> bool:
+        """It compares with ours, and needs no mark."""
+        return not self.differs
 
 
 @dataclass(frozen=True)
@@ -134,6 +217,7 @@ class Block:
 
     Attributes:
         single: every cell has one checkpoint, so that last, chosen and oracle are the same number.
+        second: ``adabn`` where gains over it are told too, None where that row is not here or statistics are joint.
     """
 
     suite: str
@@ -143,6 +227,7 @@ class Block:
     tasks: tuple[str, ...]
     rows: tuple[Row, ...]
     single: bool = False
+    second: str | None = None
 
     @property
     def title(self) -> str:

@@ -264,9 +264,10 @@ def _read(out: Path) -> tuple[list[Cell], list[str]]:
 
 
 def _make_table(out: Path, validator: str, suite: Suite | None = None, identities: Collection[str] = ()) -> Table:
+    from .comparisons import kept_hits
     from .departures import filled_in
     from .render import print_table, write_tables
-    from .results import asked_for
+    from .results import asked_for, folders_of
     from .selection import selections
     from .suite import shipped
     from .table import summarise
@@ -283,6 +284,7 @@ def _make_table(out: Path, validator: str, suite: Suite | None = None, identitie
         warnings=problems,
         selections=selections(out, shown, also=[validator]),
         validator=validator,
+        hits=kept_hits(folders_of(out, shown)),
     )
     print_table(table)
     written = write_tables(out, table)
@@ -295,7 +297,10 @@ def table(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")],
     validator: Annotated[str | None, typer.Option(help="Label-free score of the column 'chosen'.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 where a method is significantly below source-only.")
+        bool,
+        typer.Option(
+            "--strict", help="Exit with 1 where a method is below source-only: over seeds, or on the same images."
+        ),
     ] = False,
 ) -> None:
     """Make the table of a folder's cells anew: print it, and write table.md, .tex, .csv and results.png."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from .blocks import AVERAGE, BASELINE, BOUND, CHOSEN, SIGNIFICANT, Block, Number, Row
 from .results import Cell, Selection
-from .statistics import PAIRED_T, SIGN_FLIP
+from .statistics import MCNEMAR, PAIRED_T, SIGN_FLIP
 
 __all__ = ["of_block", "of_folder", "on_reading"]
 
@@ -30,10 +30,13 @@ def on_reading(cells: list[Cell], blocks: list[Block], validator: str | None, kn
         "n/a for one seed" if len(seeds) == 1 else "half its 95% interval (Student's t over seeds, and of seeds alone)"
     )
     references = dict.fromkeys(block.reference for block in blocks)
+    beyond = any(block.second for block in blocks)
+    added = ", and behind the comma over AdaBN, which is batch statistics alone" if beyond else ""
     found = [
         f"last: target accuracy (%) at the end of training, mean ± {error}; {named}. "
-        f"In brackets: gain over {' or '.join(references)}, paired by seed."
+        f"In brackets: gain over {' or '.join(references)}{added}, paired by seed."
     ]
+    found += _on_ranges(blocks)
     several = [cell for cell in cells if len(cell.checkpoints) > 1]
     if any(not block.single for block in blocks):
         found += _on_choosing(several, validator, known)
@@ -45,9 +48,24 @@ def on_reading(cells: list[Cell], blocks: list[Block], validator: str | None, kn
         found.append("The average of a published row is taken here, over the tasks shown.")
     if any(not quote.same_protocol for quote in quotes):
         found.append(
-            "† published under another protocol, or with another network, than this table's: not directly comparable."
+            "† published under another protocol, with another network or with other augmentation than this table's: "
+            "not directly comparable."
         )
     return found
+
+
+def _on_ranges(blocks: list[Block]) -> list[str]:
+    """What stands where an interval would be wider than the scale."""
+    numbers = [number for block in blocks for row in block.rows for column in row.numbers.values() for number in
+               column.values() if number.range is not None]  # fmt: skip
+    if not numbers:
+        return []
+    counts = sorted({len(number.seeds) for number in numbers})
+    seeds = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    return [
+        f"± n/a, {seeds}: the 95% interval would be wider than the whole scale; in square brackets stand the lowest "
+        "and the highest seed instead."
+    ]
 
 
 def _on_choosing(cells: list[Cell], validator: str | None, known: Sequence[str]) -> list[str]:
@@ -79,6 +97,8 @@ def _on_tests(blocks: list[Block]) -> list[str]:
         found.append(note)
     elif any(number.p is not None for number in tests):
         found.append(f"p: of the gain (two-sided, {over[PAIRED_T]}, Holm over the rows): would further seeds agree?")
+    if any(number.beyond is not None and number.beyond.p is not None for number in [*tests, *averaged]):
+        found.append("p AdaBN: the same test of the gain over AdaBN, Holm over these comparisons by themselves.")
     if any(number.rank is not None for number in tests):
         found.append(
             f"rank: of the last iterate among the rows (without {BOUND}), 1 is best, averaged over task x seed."
@@ -97,7 +117,12 @@ def _average(row: Row) -> list[Number]:
 
 
 def of_block(
-    block: Block, cells: list[Cell], selections: Mapping[str, Mapping[str, Selection]], column: str | None
+    block: Block,
+    cells: list[Cell],
+    selections: Mapping[str, Mapping[str, Selection]],
+    column: str | None,
+    *,
+    images: bool = False,
 ) -> list[str]:
     """What is missing, mixed or alarming in one block.
 
@@ -106,12 +131,15 @@ def of_block(
         cells: those it is made of.
         selections: what validators choose, by the cells' identities.
         column: the ``chosen:...`` that is to be shown, None for none.
+        images: losses were to be tested on the same images too.
     """
     scored = {task: sorted({cell.n for cell in cells if cell.task == task}) for task in block.tasks}
     listed = ", ".join(f"{task} {' or '.join(map(str, counts))}" for task, counts in scored.items())
     return [
         f"Target rows scored: {listed}.",
         *_negative(block),
+        *(_on_images(block) if images else []),
+        *_no_more(block),
         *_missing(block, cells),
         *_chosen(block, cells, selections, column),
         *_gains(block),
@@ -122,7 +150,7 @@ def of_block(
 def _negative(block: Block) -> list[str]:
     found = []
     marked = [
-        f"{row.method} on {'the average' if place == AVERAGE else place} ({number.gain:+.1f})"
+        f"{row.method} on {'the average' if place == AVERAGE else place} ({number.gain:+.1f}; {_by(number)})"
         for row in block.rows
         for place, number in row.numbers["last"].items()
         if number.negative and number.gain is not None
@@ -130,13 +158,16 @@ def _negative(block: Block) -> list[str]:
     if marked:
         found.append(
             f"↓ negative transfer: significantly below {block.reference} (one-sided p < {SIGNIFICANT} after Holm over "
-            f"the comparisons on tasks, or on the average): {_some(marked, ', ')}."
+            f"the comparisons on tasks, or on the average; seeds: further seeds would agree; images: on further images "
+            f"the networks of every seed would lose too, {MCNEMAR}): {_some(marked, ', ')}."
         )
     compared = [row for row in block.rows if row.baseline and row.method != BOUND]
     if compared and not any(
         number.p is not None for row in compared for place, number in row.numbers["last"].items() if place != AVERAGE
     ):
-        found.append("Gains on single tasks are not tested: it takes two seeds at least, and that they differ.")
+        found.append(
+            "Gains on single tasks are not tested over seeds: it takes two seeds at least, and that they differ."
+        )
     averages = [number for row in compared for number in _average(row) if number.p_least is not None]
     if averages:
         best = min(averages, key=lambda number: number.p_least or 0.0)
@@ -147,6 +178,59 @@ def _negative(block: Block) -> list[str]:
                 f"is {best.p_least:.2g}. Run more seeds."
             )
     return found
+
+
+def _by(number: Number) -> str:
+    return " and ".join(
+        [*(["seeds"] if number.below_over_seeds else []), *(["images"] if number.below_on_images else [])]
+    )
+
+
+def _on_images(block: Block) -> list[str]:
+    """Where single seeds lost, and where nothing was kept to tell."""
+    places = [
+        (row, task, row.numbers["last"][task])
+        for row in block.rows
+        for task in block.tasks
+        if row.baseline and row.method != BOUND and task in row.numbers["last"]
+    ]
+    some = [
+        f"{row.method} on {task} in {number.images_lost} of {len(number.gain_seeds)}"
+        for row, task, number in places
+        if number.images_lost and not number.negative
+    ]
+    found = []
+    if some:
+        tests = max(number.images_tests for _, _, number in places)
+        found.append(
+            f"Below {block.reference} on the same images in some seeds only ({MCNEMAR}, p < {SIGNIFICANT} after "
+            f"Bonferroni over {tests} tests): {_some(some, ', ')}."
+        )
+    untold = [
+        f"{row.method} on {task}" for row, task, number in places if number.p_images is None and number.gain is not None
+    ]
+    if untold:
+        found.append(
+            "Not tested on the same images, because which rows were right was not kept (older cells without outputs), "
+            f"or other rows were scored: {_some(untold, ', ')}."
+        )
+    return found
+
+
+def _no_more(block: Block) -> list[str]:
+    """The rows whose gain may be that of batch statistics alone."""
+    if block.second is None:
+        return []
+    place = block.columns[-1]
+    tested = [(row, row.numbers["last"][place].beyond) for row in block.rows if place in row.numbers["last"]]
+    rows = [
+        f"{row.method} ({beyond.gain:+.1f})"
+        for row, beyond in tested
+        if row.method != BOUND and beyond is not None and beyond.p_holm is not None
+        if not (beyond.gain > 0 and beyond.p_holm < SIGNIFICANT)
+    ]
+    where = "on the average" if place == AVERAGE else f"on {place}"
+    return [f"Not shown to be more than batch statistics alone (AdaBN) {where}: {_some(rows, ', ')}."] if rows else []
 
 
 def _missing(block: Block, cells: list[Cell]) -> list[str]:

@@ -40,7 +40,7 @@ STYLE = {
 
 
 def draw(table: Table) -> Figure:
-    """A panel per task: the last iterate with its 95% interval, what the validator chose, the oracle, both bounds.
+    """A panel per task: the last iterate with its 95% interval, what the validator chose, the oracle, and the bounds.
 
     The published values stand above them. Where each cell has one checkpoint, there is the last iterate alone. The
     figure belongs to no global state; it is as wide as its panels and as high as its methods.
@@ -95,6 +95,8 @@ def _panel(axes: Axes, block: Block, task: str, shown: tuple[str, ...], *, named
         if number is not None and (row.method in baselines or row.method == BOUND):
             bound = row.method == BOUND
             axes.axvline(number.mean, color=GREEN if bound else GREY, ls="-" if bound else "--", lw=1.1, zorder=1)
+        if number is not None and row.method == block.second:
+            axes.axvline(number.mean, color=GREY, ls=":", lw=1.1, zorder=1)
     for height, row in enumerate(block.rows):
         _line(axes, height, row, task, shown)
     axes.set_title(_arrow(task), fontsize=10, fontweight="bold")
@@ -134,8 +136,10 @@ def _line(axes: Axes, height: int, row: Row, task: str, shown: tuple[str, ...]) 
         else:
             axes.plot(number.mean, height + ORACLE, "o", ms=4.2, mfc="white", mec=BLUE, mew=0.9, zorder=3)
     axes.errorbar(
-        last.mean, height, xerr=last.half_width, fmt="o", ms=4.2, color=BLUE, elinewidth=1.6, capsize=2.5, zorder=4
+        last.mean, height, xerr=last.interval, fmt="o", ms=4.2, color=BLUE, elinewidth=1.6, capsize=2.5, zorder=4
     )
+    if last.range is not None:
+        axes.plot(last.range, (height, height), "-", color=BLUE, lw=0.8, marker="|", ms=4.2, zorder=4)
     axes.text(
         1.01,
         height,
@@ -155,8 +159,13 @@ def _legend(figure: Figure, table: Table) -> None:
     shown = list(dict.fromkeys(column for block in table.blocks for column in table.shown_of(block)))
     blank: dict[str, Any] = {"xdata": [], "ydata": [], "ls": ""}
     lasts = [number for row in rows for number in row.numbers["last"].values()]
-    last = "last, one seed" if all(number.half_width is None for number in lasts) else "last, mean and 95% interval"
+    known = any(number.interval is not None for number in lasts)
+    several = any(number.range is not None for number in lasts)
+    last = "last, mean and 95% interval" if known else "last, mean of the seeds" if several else "last, one seed"
     handles = [Line2D(**blank, marker="o", ms=5, color=BLUE, label=last)]
+    if several:
+        name = "lowest to highest seed (interval wider than the scale)"
+        handles.append(Line2D([], [], color=BLUE, lw=0.8, marker="|", ms=5, label=name))
     for column in shown:
         if column.startswith(CHOSEN):
             handles.append(Line2D(**blank, marker="^", ms=5, color=PINK, label=column))
@@ -169,6 +178,8 @@ def _legend(figure: Figure, table: Table) -> None:
     references = {block.reference for block in table.blocks}
     if any(row.method == BASELINE or row.baseline for row in rows):
         handles.append(Line2D([], [], ls="--", color=GREY, label=" or ".join(sorted(references))))
+    if any(block.second for block in table.blocks):
+        handles.append(Line2D([], [], ls=":", color=GREY, label="source-only + AdaBN"))
     if any(row.method == BOUND for row in rows):
         handles.append(Line2D([], [], ls="-", color=GREEN, label="train-on-target"))
     if any(number.negative for number in lasts):
@@ -177,7 +188,7 @@ def _legend(figure: Figure, table: Table) -> None:
         handles.append(Line2D(**blank, marker="D", ms=4.5, color=ORANGE, label="published"))
     if any(not quote.same_protocol for quote in quotes):
         handles.append(
-            Line2D(**blank, marker="D", ms=4.5, mfc="white", mec=ORANGE, label="published, another protocol")
+            Line2D(**blank, marker="D", ms=4.5, mfc="white", mec=ORANGE, label="published, not comparable (†)")
         )
     width = figure.get_size_inches()[0]
     figure.legend(handles=handles, loc="outside lower center", ncols=2 if width < 7.5 else 3, frameon=False, fontsize=8)

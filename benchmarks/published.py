@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Published"]
+if TYPE_CHECKING:
+    from .results import Cell
+
+__all__ = ["Published", "differences"]
 
 Words = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -19,6 +24,8 @@ class Published(BaseModel):
         method: method id as in the suite, ``dann``.
         protocol: protocol id, ``digits/small/inductive``; under the same id a value stands beside ours unmarked.
         network: the network that gave the numbers.
+        augmentation: of training images: ``random shifts``, ``crops and flips``, ``none``; left out, it is what the
+            field does, crops and flips of photographs and nothing of all else.
         selected: how the reported checkpoint was chosen; ``target labels`` compares with our oracle, not with last.
         source: paper (and table) that reports the numbers.
         seen: ``secondary`` where they were read in a later work that quotes them; None if in the source itself.
@@ -39,6 +46,7 @@ class Published(BaseModel):
     method: Words
     protocol: Words
     network: Words
+    augmentation: Literal["random shifts", "crops and flips", "none"] | None = None
     selected: Literal["target labels", "last", "not stated"]
     source: Words
     seen: Words | None = None
@@ -56,3 +64,50 @@ class Published(BaseModel):
         chosen = {"target labels": "chosen by target labels", "last": "last iterate"}
         how = chosen.get(self.selected, "selection not stated")
         return f"{self.source}{seen}: {self.protocol}, {self.network}, {how}"
+
+
+def differences(row: Published, cell: Cell) -> dict[str, str]:
+    """In what a published row was made otherwise than a cell, each with a phrase; {} where the two compare.
+
+    Compared are protocol (with what ``--steps`` and the like change of it), network (with its crops, and whether it is
+    trained end to end), and augmentation. What a cell does not record is not compared.
+    """
+    found: dict[str, str] = {}
+    if row.protocol != cell.group[1]:
+        found["protocol"] = "protocol"
+    if not _same_network(row, cell):
+        found["network"] = f"network (here {cell.network}{', frozen' if cell.track == 'frozen' else ''})"
+    ours = _augmentation(cell)
+    theirs = row.augmentation or ("crops and flips" if _photographs(cell) else "none")
+    if ours is not None and ours[0] != theirs:
+        found["augmentation"] = f"augmentation (here {ours[1]})"
+    return found
+
+
+def _same_network(row: Published, cell: Cell) -> bool:
+    """Whether a published row's network is the cell's: a backbone by name, a small one by its family (LeNet, DTN)."""
+    if cell.track == "features":
+        return True
+    theirs, _, view = row.network.partition(",")
+    ours = cell.network.split("/")[-1].lower()
+    backbone = cell.settings.get("backbone")
+    if not isinstance(backbone, Mapping):
+        family = re.match("[a-z]*", ours)
+        return family is not None and family.group() in re.findall("[a-z]+", row.network.lower())
+    same = re.sub("[^a-z0-9]", "", theirs.lower()) == re.sub("[^a-z0-9]", "", ours)
+    return same and cell.track == "end-to-end" and ("ten crops" in view) == bool(backbone.get("ten_crops"))
+
+
+def _photographs(cell: Cell) -> bool:
+    return bool(cell.settings.get("images")) and cell.track == "end-to-end"
+
+
+def _augmentation(cell: Cell) -> tuple[str, str] | None:
+    """A cell's augmentation, as ``Published`` calls it and in more words; None if not recorded."""
+    if _photographs(cell):
+        return "crops and flips", "crops and flips"
+    training: Any = cell.settings.get("training")
+    if not isinstance(training, Mapping) or cell.track != "end-to-end":
+        return None
+    pixels = training.get("random_shift")
+    return ("random shifts", f"random shifts of up to {pixels} pixels") if pixels else ("none", "none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from .blocks import Row, Table
+from .blocks import Beyond, Row, Table, readable
 
 __all__ = ["CSV_HEADER", "to_csv"]
 
@@ -38,6 +38,14 @@ CSV_HEADER = (
     "collapsed",
     "seconds",
     "peak_memory",
+    "lowest",
+    "highest",
+    "p_images",
+    "gain_adabn",
+    "gain_adabn_low",
+    "gain_adabn_high",
+    "p_adabn",
+    "p_adabn_holm",
 )
 
 
@@ -49,9 +57,12 @@ def to_csv(table: Table) -> str:
     value under the same protocol, else the first at all; ``published_source`` says where from, under which protocol and
     how selected, and names the others.
 
-    ``low`` to ``high`` is the 95% interval of the mean over seeds, ``gain`` the mean difference to ``baseline`` with
-    its interval; ``p``, ``p_holm``, ``p_below`` (one-sided) and ``p_tasks`` are its tests, see :class:`.blocks.Number`;
-    ``negative_transfer`` is 1 where ``p_below`` is under 0.05 and 0 where it is not. ``rank`` is the average rank,
+    ``low`` to ``high`` is the 95% interval of the mean over seeds, empty where it would be wider than the scale;
+    ``lowest`` and ``highest`` are the seeds' own. ``gain`` is the mean difference to ``baseline`` with its interval;
+    ``p``, ``p_holm``, ``p_below`` (one-sided) and ``p_tasks`` are its tests over seeds, ``p_images`` that on the same
+    images, see :class:`.blocks.Number`; ``negative_transfer`` is 1 where ``p_below`` or ``p_images`` is under 0.05, 0
+    where neither is, and empty where there is neither. ``gain_adabn`` is the mean difference to AdaBN, with its
+    interval and tests. ``rank`` is the average rank,
     ``collapsed`` counts seeds whose chosen checkpoint has collapsed. ``seconds`` (median of a cell) and
     ``peak_memory`` (MiB, of the largest cell) are the method's. What could not be had is empty.
     """
@@ -62,26 +73,34 @@ def to_csv(table: Table) -> str:
         for row in block.rows:
             for column in table.columns:
                 for place, number in row.numbers[column].items():
-                    gain = number.gain
+                    gain, beyond = number.gain, number.beyond
+                    tested = number.p_below is not None or number.p_images is not None
                     writer.writerow(
                         (
                             *(block.suite, block.protocol, block.network, block.track, place, row.method, column),
                             *(f"{number.mean:.4f}", _places(number.stderr), len(number.seeds)),
                             "" if number.n is None else number.n,
                             *_published(row, place),
-                            *_ends(number.mean, number.half_width),
+                            *_ends(number.mean, number.interval),
                             "" if gain is None else row.baseline,
                             _places(gain),
-                            *_ends(gain, number.gain_half_width),
+                            *_ends(gain, readable(number.gain_half_width)),
                             *map(_probability, (number.p, number.p_holm, number.p_below, number.p_tasks)),
-                            "" if number.p_below is None else int(number.negative),
+                            int(number.negative) if tested else "",
                             _places(number.rank),
                             number.collapsed,
                             f"{row.seconds:.3f}",
                             "" if row.peak_memory is None else f"{row.peak_memory:.1f}",
+                            *(_places(number.lowest), _places(number.highest), _probability(number.p_images)),
+                            *(_beyond(beyond) if beyond else [""] * 5),
                         )
                     )
     return text.getvalue()
+
+
+def _beyond(beyond: Beyond) -> list[str]:
+    ends = _ends(beyond.gain, readable(beyond.half_width))
+    return [_places(beyond.gain), *ends, _probability(beyond.p), _probability(beyond.p_holm)]
 
 
 def _places(value: float | None) -> str:

@@ -74,9 +74,12 @@ def spread(sheet: Sheet, most: int = MOST) -> list[Sheet]:
 
 def _title(block: Block, column: str) -> str:
     if column == "last":
-        known = any(number.half_width is not None for row in block.rows for number in row.numbers["last"].values())
+        known = any(number.interval is not None for row in block.rows for number in row.numbers["last"].values())
         error = " ± half its 95% interval over seeds" if known else ""
-        gain = f", in brackets the gain over {block.reference}" if any(row.baseline for row in block.rows) else ""
+        beyond = " and, behind the comma, over AdaBN" if block.second else ""
+        gain = ""
+        if any(row.baseline for row in block.rows):
+            gain = f", in brackets the gain over {block.reference}{beyond}"
         return f"last: accuracy (%) at the end of training{error}{gain}"
     return ORACLE if column == "oracle" else f"{column}: checkpoint chosen by this validator, without target labels"
 
@@ -100,11 +103,17 @@ def _lines(block: Block, column: str) -> Iterator[Line]:
 def _entry(number: Number | None, column: str) -> Entry:
     if number is None:
         return Entry("")
-    error = "n/a" if number.half_width is None else f"{number.half_width:.1f}"
-    score = f"{number.mean:.1f} ± {error}{_mark(number)}"
+    score = f"{number.mean:.1f} ± {_error(number)}{_mark(number)}"
     if column == "last":
-        return Entry(score, _gain(number))
+        return Entry(score, ", ".join(part for part in (_gain(number), _beyond(number)) if part))
     return Entry(score + (BELOW if number.negative else ""))
+
+
+def _error(number: Number) -> str:
+    """Half the interval; where that is wider than the scale, the lowest and the highest seed."""
+    if number.interval is not None:
+        return f"{number.interval:.1f}"
+    return "n/a" if number.range is None else f"n/a [{number.range[0]:.1f}..{number.range[1]:.1f}]"
 
 
 def _mark(number: Number) -> str:
@@ -114,8 +123,16 @@ def _mark(number: Number) -> str:
 def _gain(number: Number) -> str:
     if number.gain is None:
         return ""
-    mark = BELOW if number.negative else ""
-    return f"{round(number.gain, 1) + 0.0:+.1f}{mark}"  # + 0.0 turns -0.0 into 0.0
+    return _signed(number.gain) + (BELOW if number.negative else "")
+
+
+def _beyond(number: Number | None) -> str:
+    """The gain over AdaBN."""
+    return "" if number is None or number.beyond is None else _signed(number.beyond.gain)
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def _tenth(value: float) -> str:
@@ -135,19 +152,21 @@ def _summary(block: Block, shown: tuple[str, ...]) -> Sheet:
     over_tasks = any(number is not None and number.p_tasks is not None for number in lasts)
     measured = any(row.peak_memory is not None for row in block.rows)
     header = [column.split(":")[0] if column.startswith(CHOSEN) else column for column in shown]
-    header += ["gain", "p", *(["p tasks"] if over_tasks else []), "rank", "time", *(["memory"] if measured else [])]
+    header += ["gain", "p", *(["p tasks"] if over_tasks else []), *(["over AdaBN", "p AdaBN"] if block.second else [])]
+    header += ["rank", "time", *(["memory"] if measured else [])]
     lines = []
     for row, last in zip(block.rows, lasts, strict=True):
         texts = [_plain(row.numbers[column].get(place), column) for column in shown]
         texts += [_gain(last) if last else "", _p(last.p_holm if last else None)]
         texts += [_p(last.p_tasks if last else None)] if over_tasks else []
+        if block.second:
+            texts += [_beyond(last), _p(last.beyond.p_holm if last and last.beyond else None)]
         texts += ["" if last is None or last.rank is None else f"{last.rank:.1f}", _seconds(row.seconds)]
         texts += ["" if row.peak_memory is None else f"{row.peak_memory:,.0f} MiB"] if measured else []
         lines.append(Line(row.label, tuple(map(Entry, texts)), bound=row.method == BOUND))
     where = f"on the average of {len(block.tasks)} tasks" if place == AVERAGE else f"on {place}"
-    return Sheet(
-        "", f"in short, {where}: accuracy (%), test against {block.reference}, rank, cost", tuple(header), tuple(lines)
-    )
+    against = f"test against {block.reference}" + (" and against AdaBN" if block.second else "")
+    return Sheet("", f"in short, {where}: accuracy (%), {against}, rank, cost", tuple(header), tuple(lines))
 
 
 def _plain(number: Number | None, column: str) -> str:

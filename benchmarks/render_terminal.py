@@ -80,7 +80,11 @@ def _grid(sheet: Sheet, *, narrow: bool) -> RichTable:
 def _cell(entry: Entry, narrow: bool) -> Text:
     text = Text(entry.score.replace(" ± ", "±") if narrow else entry.score)
     if entry.gain:
-        style = "red" if entry.gain.startswith("-") else "green"
         text.append("\n" if narrow else " ")
-        text.append(f"({entry.gain})", style=style)
+        gains = entry.gain.split(", ")
+        for place, gain in enumerate(gains):
+            if place:
+                text.append(",\n" if narrow else ", ")
+            shown = f"{'' if place else '('}{gain}{')' if place == len(gains) - 1 else ''}"
+            text.append(shown, style="red" if gain.startswith("-") else "green")
     return text

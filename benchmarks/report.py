@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..shared.files import write_atomically
 from ..shared.names import nearest
 from .blocks import BOUND, CHOSEN, Block, Table
+from .comparisons import kept_hits
 from .departures import filled_in
 from .report_data import (
     Confusion,
@@ -30,7 +31,7 @@ from .report_data import (
 )
 from .report_figures import Panel, overview, single
 from .report_template import fill, moment
-from .results import Cell, Selection, cell_folder, newest, read_folder
+from .results import Cell, Selection, folders_of, newest, read_folder
 from .suite import shipped
 from .table import summarise
 
@@ -92,10 +93,7 @@ def _read(folders: Sequence[Path], validator: str | None) -> _Found:
         cells, problems = read_folder(out)
         found.cells.extend(cells)
         found.problems.extend(problems if len(folders) == 1 else (f"{out}: {problem}" for problem in problems))
-        for cell in cells:
-            found.folders[cell.identity] = cell_folder(
-                out, task=cell.task, method=cell.method, seed=cell.seed, identity=cell.identity
-            )
+        found.folders.update(folders_of(out, cells))
         chosen, unread = _selections(out, cells, validator)
         found.selections.update(chosen)
         found.problems.extend(unread)
@@ -132,6 +130,7 @@ def _render(found: _Found, validator: str) -> str:
         warnings=found.problems,
         selections=found.selections,
         validator=validator,
+        hits=kept_hits(found.folders),
     )
     cells, _ = newest(filled)
     matrices = sum(len(block.rows) * len(block.tasks) for block in table.blocks)
@@ -147,6 +146,7 @@ def _render(found: _Found, validator: str) -> str:
         environment=recorded(cells),
         validators=sorted({view.validator for view in views if view.validator}),
         several=any(not block.single for block in table.blocks),
+        beyond=any(block.second for block in table.blocks),
     )
 
 
@@ -275,9 +275,13 @@ def _view(id: str, table: Table, block: Block, cells: Sequence[Cell], found: _Fo
 
 
 def _asides(block: Block) -> tuple[str, ...]:
-    """What stands after the average: the average rank, and p of the average gain, where there are any."""
+    """What stands after the average: the average rank, and p of the average gains, where there are any."""
     numbers = [row.numbers["last"][block.columns[-1]] for row in block.rows if block.columns[-1] in row.numbers["last"]]
-    there = {"rank": any(n.rank is not None for n in numbers), "p": any(n.p_holm is not None for n in numbers)}
+    there = {
+        "rank": any(n.rank is not None for n in numbers),
+        "p": any(n.p_holm is not None for n in numbers),
+        "p AdaBN": any(n.beyond is not None and n.beyond.p_holm is not None for n in numbers),
+    }
     return tuple(name for name, known in there.items() if known)
 
 

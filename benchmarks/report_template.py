@@ -9,9 +9,9 @@ from typing import Any
 
 from .. import __version__
 from ..shared.pages import digest, own_text, templates
-from .blocks import BASELINE, BOUND, Number
+from .blocks import BASELINE, BOUND, Number, readable
 
-__all__ = ["duration", "fill", "half_up", "moment", "series", "signed", "tip"]
+__all__ = ["duration", "fill", "half_up", "moment", "series", "signed", "spread", "tip"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = 7  # colours that lines have before they start again with another dash; see report.css
@@ -41,7 +41,7 @@ def fill(data: dict[str, Any], **context: Any) -> str:
         "seconds": duration,
         "series": series,
         "signed": signed,
-        "spread": lambda number: "" if number.half_width is None else f"\u00b1 {number.half_width:.1f}",
+        "spread": spread,
         "tenth": lambda value: f"{value:.1f}",
         "tip": tip,
     }
@@ -77,20 +77,42 @@ def half_up(value: float) -> str:
     return str(Decimal(repr(value)).quantize(Decimal("0.1"), ROUND_HALF_UP))
 
 
+def spread(number: Number) -> str:
+    """Half the interval; where that is wider than the scale, the lowest and the highest seed; "" for one seed."""
+    if number.range is not None:
+        return f"\u00b1 n/a [{number.range[0]:.1f}..{number.range[1]:.1f}]"
+    return "" if number.interval is None else f"\u00b1 {number.interval:.1f}"
+
+
 def tip(number: Number) -> str:
     """All that is known of a number of the table, in a few words."""
     seeds = ", ".join(map(str, number.seeds))
     parts = [f"{number.mean:.2f} %, mean over seed{'s' if len(number.seeds) > 1 else ''} {seeds}"]
-    if number.stderr is not None and number.half_width is not None:
-        parts.append(f"standard error {number.stderr:.2f}, 95% interval \u00b1 {number.half_width:.2f}")
+    if number.interval is not None:
+        parts.append(f"standard error {number.stderr:.2f}, 95% interval \u00b1 {number.interval:.2f}")
+    if number.range is not None:
+        parts.append(f"seeds from {number.range[0]:.2f} to {number.range[1]:.2f} (95% interval wider than the scale)")
     if number.gain is not None:
-        width = "" if number.gain_half_width is None else f" \u00b1 {number.gain_half_width:.2f}"
-        parts.append(f"gain {number.gain:+.2f}{width}")
+        parts.append(f"gain {number.gain:+.2f}{_width(number.gain_half_width)}")
     if number.p_holm is not None:
         parts.append(f"p = {number.p_holm:.2g} (two-sided, after Holm over {number.comparisons})")
+    if number.p_images is not None:
+        parts.append(
+            f"below on the same images: p = {number.p_images:.2g} (exact McNemar in every seed, after Holm over "
+            f"{number.images_comparisons})"
+        )
+    if number.beyond is not None:
+        parts.append(f"over AdaBN {number.beyond.gain:+.2f}{_width(number.beyond.half_width)}")
+        if number.beyond.p_holm is not None:
+            parts.append(f"p = {number.beyond.p_holm:.2g} (after Holm over {number.beyond.comparisons})")
     if number.n is not None:
         parts.append(f"{number.n} target rows a seed")
     return "; ".join(parts)
+
+
+def _width(half_width: float | None) -> str:
+    half = readable(half_width)
+    return "" if half is None else f" \u00b1 {half:.2f}"
 
 
 def series(place: int, method: str) -> str:

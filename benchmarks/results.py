@@ -26,6 +26,7 @@ __all__ = [
     "Selection",
     "asked_for",
     "cell_folder",
+    "folders_of",
     "newest",
     "read_cells",
     "read_folder",
@@ -144,6 +145,14 @@ def cell_folder(out: Path, *, task: str, method: str, seed: int, identity: str) 
     'runs/cells/mnist-to-usps/dann/seed-0-1a2b3c4d'
     """
     return out / "cells" / task.replace("->", "-to-") / method / f"seed-{seed}-{identity[:8]}"
+
+
+def folders_of(out: Path, cells: Iterable[Cell]) -> dict[str, Path]:
+    """Where finished cells lie under ``out``, by their identities."""
+    return {
+        cell.identity: cell_folder(out, task=cell.task, method=cell.method, seed=cell.seed, identity=cell.identity)
+        for cell in cells
+    }
 
 
 def write_result(folder: Path, cell: Cell) -> Path:

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "MCNEMAR",
     "PAIRED_T",
     "SIGN_FLIP",
     "PValues",
     "average_ranks",
     "half_width",
     "holm",
+    "in_every_seed",
+    "mcnemar_below",
     "over_tasks_and_seeds",
     "paired_t",
     "sign_flip",
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 PAIRED_T, SIGN_FLIP, SIGNED_RANK = "paired t-test", "sign-flip test", "signed-rank test"
+MCNEMAR = "exact McNemar test"
 
 ENOUGH = 12  # blocks for a sign-flip test: its smallest p, 1/4096, survives the correction for many methods
 EXACT = 16  # blocks up to which all sign patterns are gone through: 65,536
@@ -222,6 +226,58 @@ def signed_rank(differences: Sequence[float]) -> PValues | None:
         ranks.append(smaller + (tied + 1) / 2)
     signed = [math.copysign(rank, difference) for rank, difference in zip(ranks, kept, strict=True)]
     return _flip(signed, SIGNED_RANK)
+
+
+def mcnemar_below(lost: int, won: int) -> float:
+    r"""McNemar's exact test of two networks on the same images: is the first below the second? One-sided.
+
+    Only the images that one network alone gets right tell them apart. If both are as good, each of these is as likely
+    the one's as the other's:
+
+    .. math:: p = 2^{-m} \sum_{i=0}^{w} \binom{m}{i}, \qquad m = l + w
+
+    Args:
+        lost: l, how many images the second network alone gets right.
+        won: w, how many the first alone gets right.
+
+    Returns:
+        p; 1 where the networks never differ.
+
+    Raises:
+        ValueError: for a negative count.
+
+    Source: McNemar, Psychometrika 1947; Dietterich, Neural Computation 1998, section 3.1. It is about further images
+    and these very networks, not about further seeds.
+
+    >>> mcnemar_below(8, 1)
+    0.01953125
+    """
+    if lost < 0 or won < 0:
+        raise ValueError(f"mcnemar_below needs counts of at least 0; got lost={lost}, won={won}.")
+    from scipy.special import bdtr
+
+    return float(bdtr(won, lost + won, 0.5)) if lost + won else 1.0
+
+
+def in_every_seed(values: Sequence[float]) -> float:
+    r"""One p-value for "below in every seed": the largest of the seeds' own.
+
+    .. math:: p = \max_s p_s
+
+    Seeds are scored on the same images, so their p-values are not independent, and Fisher's or Stouffer's combination
+    would be too sure of itself. The largest never is, however they depend on one another: it is below 0.05 only if each
+    is (an intersection-union test). With two seeds it has more power than twice the mean, which is their sum. And the
+    more seeds there are, the less can a method that is no worse on average be called so for the luck of its seeds.
+
+    Args:
+        values: one p-value a seed, at least one.
+
+    Source: Berger, Technometrics 1982; against twice the mean: Vovk and Wang, Biometrika 2020.
+
+    >>> in_every_seed([0.001, 0.02])
+    0.02
+    """
+    return max(values)
 
 
 def _check_rectangle(function: str, differences: Sequence[Sequence[float]]) -> None:

@@ -6,7 +6,6 @@ they look is the business of :mod:`.render` and :mod:`.plots`.
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -19,7 +18,9 @@ from .blocks import (
     BOUND,
     CHOSEN,
     COLUMNS,
+    SECOND,
     SIGNIFICANT,
+    Beyond,
     Block,
     Number,
     Quote,
@@ -27,19 +28,10 @@ from .blocks import (
     Table,
     chosen_by,
 )
-from .published import Published
+from .comparisons import UNTESTED, HitsOf, Images, Scores, Test, gains, on_images, over_seeds
+from .published import Published, differences
 from .results import Cell, Selection, newest
-from .statistics import (
-    SIGN_FLIP,
-    PValues,
-    average_ranks,
-    half_width,
-    holm,
-    over_tasks_and_seeds,
-    paired_t,
-    signed_rank,
-    standard_error,
-)
+from .statistics import MCNEMAR, SIGN_FLIP, average_ranks, half_width, standard_error
 
 __all__ = [
     "AVERAGE",
@@ -56,10 +48,9 @@ __all__ = [
     "summarise",
 ]
 
-FIRST = (BASELINE, "adabn")
+FIRST = (BASELINE, SECOND)
 
 Selections = Mapping[str, Mapping[str, Selection]]  # identity -> validator -> what it chooses
-Scores = dict[str, dict[int, float]]  # place -> seed -> percent
 
 
 def summarise(
@@ -71,6 +62,7 @@ def summarise(
     warnings: Sequence[str] = (),
     selections: Selections | None = None,
     validator: str | None = DEFAULT_VALIDATOR,
+    hits: HitsOf | None = None,
 ) -> Table:
     """The table of a set of finished cells.
 
@@ -80,7 +72,9 @@ def summarise(
 
     Gains are tested where the rows are compared with their baseline (train-on-target is no rival and is not): on each
     task by :func:`.statistics.paired_t` over seeds, on the average by :func:`.statistics.over_tasks_and_seeds`, each
-    corrected by Holm over all comparisons of its kind in the block. Ranks are over the task x seed that all rows have.
+    corrected by Holm over all comparisons of its kind in the block. Beside them, on tasks, stands an exact McNemar test
+    on the same images in each seed. Gains over AdaBN are tested like those over the baseline, as families of their own.
+    Ranks are over the task x seed that all rows have.
 
     Args:
         cells: finished cells, of one or several suites, protocols, networks and tracks.
@@ -91,6 +85,7 @@ def summarise(
         warnings: sentences on what could not be read, which go among the notes.
         selections: what validators choose, by the cells' identities; a place is blank unless all its cells are there.
         validator: whose choice is shown; None for none. ``table.csv`` has all that ``selections`` holds.
+        hits: which rows each cell gets right (:func:`.comparisons.kept_hits`); without, nothing is tested on images.
 
     Raises:
         ValueError: if there is no cell.
@@ -112,11 +107,12 @@ def summarise(
     blocks: list[Block] = []
     said: list[str] = []
     for group in sorted(groups):
-        block = _block(groups[group], columns, chosen, published, order, tasks, footnotes)
+        block = _block(groups[group], columns, chosen, hits, published, order, tasks, footnotes)
         blocks.append(block)
         prefix = f"{block.title}: " if len(groups) > 1 else ""
         column = chosen_by(validator) if validator else None
-        said += [prefix + note for note in notes.of_block(block, groups[group], chosen, column)]
+        found = notes.of_block(block, groups[group], chosen, column, images=hits is not None)
+        said += [prefix + note for note in found]
     return Table(
         blocks=tuple(blocks),
         footnotes=tuple(footnotes),
@@ -129,6 +125,8 @@ def summarise(
 def negative_transfer(table: Table, column: str = "last") -> list[str]:
     """A sentence for each place where a method is significantly below its baseline: p < 0.05 after Holm.
 
+    Over seeds, or on the same images in every seed; the sentence says by which.
+
     Args:
         table: of :func:`summarise`.
         column: the headline unless said otherwise.
@@ -137,7 +135,7 @@ def negative_transfer(table: Table, column: str = "last") -> list[str]:
     for block in table.blocks:
         for row in block.rows:
             for place, number in row.numbers.get(column, {}).items():
-                if number.negative and number.gain is not None and number.p_below is not None:
+                if number.negative and number.gain is not None:
                     sentences.append(f"{block.title}: {row.method} {_below(block, row, place, number)}")
     return sentences
 
@@ -145,11 +143,21 @@ def negative_transfer(table: Table, column: str = "last") -> list[str]:
 def _below(block: Block, row: Row, place: str, number: Number) -> str:
     where = f"on the average of {len(block.tasks)} tasks" if place == AVERAGE else f"on {place}"
     over = "tasks and " if number.test == SIGN_FLIP else ""
-    return (
-        f"is below {row.baseline} {where} by {-(number.gain or 0):.1f} points ({number.test} over {over}"
-        f"{_count(len(number.gain_seeds), 'seed')}: one-sided p = {number.p_below:.2g} after Holm over "
-        f"{_count(number.comparisons, 'comparison')}, less than {SIGNIFICANT})."
-    )
+    tests = []
+    if number.below_over_seeds:
+        tests.append(
+            f"{number.test} over {over}{_count(len(number.gain_seeds), 'seed')}: one-sided p = {number.p_below:.2g} "
+            f"after Holm over {_count(number.comparisons, 'comparison')}"
+        )
+    if number.below_on_images:
+        seeds = len(number.gain_seeds)
+        each = "of the one seed" if seeds == 1 else f"in each of {seeds} seeds, the largest"
+        tests.append(
+            f"{MCNEMAR} on the same {'images' if number.n is None else f'{number.n} images'}, {each} one-sided "
+            f"p = {number.p_images:.2g} after Holm over {_count(number.images_comparisons, 'comparison')}"
+        )
+    loss = -(number.gain or 0)
+    return f"is below {row.baseline} {where} by {loss:.1f} points ({'; '.join(tests)}, less than {SIGNIFICANT})."
 
 
 def _count(number: int, of: str) -> str:
@@ -171,6 +179,7 @@ def _block(
     cells: list[Cell],
     columns: tuple[str, ...],
     selections: Selections,
+    hits: HitsOf | None,
     published: Sequence[Published],
     order: Sequence[str],
     task_order: Sequence[str],
@@ -180,7 +189,11 @@ def _block(
     methods = _method_order({cell.method for cell in cells}, order)
     by_method = {method: [cell for cell in cells if cell.method == method] for method in methods}
     baselines = _baselines(by_method)
-    numbers = {column: _column(by_method, tasks, column, baselines, _score(column, selections)) for column in columns}
+    second = _second(by_method)
+    numbers = {
+        column: _column(by_method, tasks, column, baselines, second, _score(column, selections), hits)
+        for column in columns
+    }
     rows = []
     for method, own in by_method.items():
         quotes = tuple(
@@ -200,7 +213,7 @@ def _block(
             )
         )
     single = all(len(cell.checkpoints) == 1 for cell in cells)
-    return Block(*cells[0].group, tasks=tasks, rows=tuple(rows), single=single)
+    return Block(*cells[0].group, tasks=tasks, rows=tuple(rows), single=single, second=second)
 
 
 def _baselines(cells: Mapping[str, list[Cell]]) -> dict[str, str]:
@@ -221,45 +234,49 @@ def _baselines(cells: Mapping[str, list[Cell]]) -> dict[str, str]:
     return found
 
 
+def _second(cells: Mapping[str, list[Cell]]) -> str | None:
+    """AdaBN, where its row is here and all are evaluated with the target's statistics, as it is."""
+    rules = [cell.settings.get("rules") for own in cells.values() for cell in own]
+    joint = any(isinstance(each, Mapping) and each.get("batch_statistics") == "joint" for each in rules)
+    return SECOND if SECOND in cells and not joint else None
+
+
+def _beyond(method: str, baselines: Mapping[str, str], second: str | None) -> bool:
+    """Whether a row is compared with AdaBN: a network trained as AdaBN's row was, and neither it nor source-only."""
+    return second is not None and method not in (second, BASELINE) and baselines.get(method, BASELINE) == BASELINE
+
+
 def _quote(row: Published, tasks: tuple[str, ...], cell: Cell, footnotes: list[str]) -> Quote:
-    text = row.describe()
+    differs = differences(row, cell)
+    unseen = [phrase for name, phrase in differs.items() if name != "protocol"]  # which stands in the footnote
+    text = row.describe() + (f"; differs in {' and '.join(unseen)}" if unseen else "")
     if text not in footnotes:
         footnotes.append(text)
     values = {task: row.values[task] for task in tasks if task in row.values}
     average = row.average(tasks)
     if average is not None and len(tasks) > 1:
         values[AVERAGE] = average
-    return Quote(row, values, footnotes.index(text) + 1, row.protocol == cell.group[1] and _same_network(row, cell))
-
-
-def _same_network(row: Published, cell: Cell) -> bool:
-    """Whether a published row's network is the cell's; always where a suite has networks or features of its own."""
-    if cell.settings.get("backbone") is None or cell.track == "features":
-        return True
-    theirs, _, view = row.network.partition(",")
-    ours = cell.network.split("/")[-1]
-    same = re.sub("[^a-z0-9]", "", theirs.lower()) == re.sub("[^a-z0-9]", "", ours.lower())
-    crops = bool(cell.settings["backbone"].get("ten_crops"))
-    return same and cell.track == "end-to-end" and ("ten crops" in view) == crops
+    return Quote(row, values, footnotes.index(text) + 1, tuple(differs))
 
 
 class _Score(NamedTuple):
-    """What a cell scores in a column, and whether what was chosen there has collapsed."""
+    """What a cell scores in a column, at which of its steps, and whether what was chosen there has collapsed."""
 
     accuracy: float
+    step: int | None = None
     collapsed: bool = False
 
 
 def _score(column: str, selections: Selections) -> Callable[[Cell], _Score | None]:
     if column == "last":
-        return lambda cell: _Score(cell.last)
+        return lambda cell: _Score(cell.last, cell.checkpoints[-1].step)
     if column == "oracle":
         return lambda cell: _Score(cell.oracle)
     validator = column.removeprefix(CHOSEN)
 
     def chosen(cell: Cell) -> _Score | None:
         selection = selections.get(cell.identity, {}).get(validator)
-        return None if selection is None else _Score(selection.accuracy, selection.collapsed)
+        return None if selection is None else _Score(selection.accuracy, selection.step, selection.collapsed)
 
     return chosen
 
@@ -269,23 +286,39 @@ def _column(
     tasks: tuple[str, ...],
     column: str,
     baselines: Mapping[str, str],
+    second: str | None,
     score: Callable[[Cell], _Score | None],
+    hits: HitsOf | None,
 ) -> dict[str, dict[str, Number]]:
     """All numbers of a column, by method and place."""
     scores = {method: _scores(own, tasks, score) for method, own in cells.items()}
-    gains = {
-        method: _gains(scores[method], scores[baselines[method]]) if method in baselines else {} for method in cells
+    over = {method: gains(scores[method], scores[baselines[method]]) for method in cells if method in baselines}
+    beyond = {
+        method: gains(scores[method], scores[second])
+        for method in cells
+        if second is not None and _beyond(method, baselines, second)
     }
-    tested = {method: gains[method] for method in cells if method in baselines and method != BOUND}
-    tests = _tests({} if column == "oracle" else tested, tasks)
+    tested = {method: found for method, found in over.items() if method != BOUND and column != "oracle"}
+    tests = over_seeds(tested, tasks)
+    tests_beyond = over_seeds({method: beyond[method] for method in tested if method in beyond}, tasks)
+    images: Mapping[tuple[str, str], Images | None] = {}
+    if hits is not None:
+
+        def step(cell: Cell) -> int | None:
+            found = score(cell)
+            return None if found is None else found.step
+
+        images = on_images(cells, {method: baselines[method] for method in tested}, tasks, hits, step)
     ranks = _ranks({method: scores[method] for method in cells if method != BOUND}, tasks)
     return {
         method: {
             place: _number(
                 values,
-                gains[method].get(place, {}),
+                over.get(method, {}).get(place, {}),
                 rows=_rows_scored(own, tasks, place),
-                test=tests.get((method, place), _UNTESTED),
+                test=tests.get((method, place), UNTESTED),
+                images=images.get((method, place)),
+                beyond=_over_adabn(beyond.get(method, {}).get(place, {}), tests_beyond.get((method, place), UNTESTED)),
                 rank=ranks.get((method, place)),
                 collapsed=_collapsed(own, tasks, place, score),
             )
@@ -294,6 +327,20 @@ def _column(
         }
         for method, own in cells.items()
     }
+
+
+def _over_adabn(found: Mapping[int, float], test: Test) -> Beyond | None:
+    if not found:
+        return None
+    differences = list(found.values())
+    return Beyond(
+        gain=statistics.fmean(differences),
+        seeds=tuple(sorted(found)),
+        half_width=half_width(differences),
+        p=test.p,
+        p_holm=test.p_holm,
+        comparisons=test.comparisons,
+    )
 
 
 def _scores(cells: list[Cell], tasks: tuple[str, ...], score: Callable[[Cell], _Score | None]) -> Scores:
@@ -315,54 +362,6 @@ def _scores(cells: list[Cell], tasks: tuple[str, ...], score: Callable[[Cell], _
     if len(tasks) > 1 and all(set(scores[task]) == seeds for task in tasks):
         scores[AVERAGE] = {seed: statistics.fmean(scores[task][seed] for task in tasks) for seed in seeds}
     return scores
-
-
-def _gains(own: Scores, baseline: Scores) -> Scores:
-    """Differences by place and seed, over the seeds that both have."""
-    return {
-        place: {
-            seed: values[seed] - baseline[place][seed] for seed in sorted(values) if seed in baseline.get(place, {})
-        }
-        for place, values in own.items()
-    }
-
-
-class _Test(NamedTuple):
-    p: float | None = None
-    p_holm: float | None = None
-    p_below: float | None = None
-    p_tasks: float | None = None
-    test: str = ""
-    comparisons: int = 0
-    least: float | None = None
-
-
-_UNTESTED = _Test()
-
-
-def _tests(gains: Mapping[str, Scores], tasks: tuple[str, ...]) -> dict[tuple[str, str], _Test]:
-    """The tests of all methods: those on tasks are one family of comparisons, those on the average another."""
-    single: dict[tuple[str, str], PValues | None] = {}
-    joint: dict[tuple[str, str], PValues | None] = {}
-    over_tasks: dict[tuple[str, str], PValues | None] = {}
-    for method, found in gains.items():
-        for task in tasks:
-            single[method, task] = paired_t(list(found[task].values()))
-        seeds = found.get(AVERAGE, {})
-        if seeds:
-            joint[method, AVERAGE] = over_tasks_and_seeds([[found[task][seed] for seed in seeds] for task in tasks])
-            over_tasks[method, AVERAGE] = signed_rank([statistics.fmean(found[task].values()) for task in tasks])
-    across = dict(zip(over_tasks, holm([test and test.two_sided for test in over_tasks.values()]), strict=True))
-    tests: dict[tuple[str, str], _Test] = {}
-    for family in (single, joint):
-        two_sided = holm([test and test.two_sided for test in family.values()])
-        below = holm([test and test.below for test in family.values()])
-        count = sum(test is not None for test in family.values())
-        for (where, test), either, lower in zip(family.items(), two_sided, below, strict=True):
-            if test is not None:
-                least = min(1.0, count * test.least)
-                tests[where] = _Test(test.two_sided, either, lower, across.get(where), test.test, count, least)
-    return tests
 
 
 def _ranks(scores: Mapping[str, Scores], tasks: tuple[str, ...]) -> dict[tuple[str, str], float]:
@@ -401,14 +400,16 @@ def _collapsed(cells: list[Cell], tasks: tuple[str, ...], place: str, score: Cal
 
 def _number(
     values: dict[int, float],
-    gains: dict[int, float],
+    gained: dict[int, float],
     *,
     rows: int | None,
-    test: _Test,
+    test: Test,
+    images: Images | None,
+    beyond: Beyond | None,
     rank: float | None,
     collapsed: int,
 ) -> Number:
-    scores, differences = list(values.values()), list(gains.values())
+    scores, differences = list(values.values()), list(gained.values())
     return Number(
         mean=statistics.fmean(scores),
         stderr=standard_error(scores),
@@ -416,7 +417,7 @@ def _number(
         n=rows,
         gain=statistics.fmean(differences) if differences else None,
         gain_stderr=standard_error(differences),
-        gain_seeds=tuple(sorted(gains)),
+        gain_seeds=tuple(sorted(gained)),
         half_width=half_width(scores),
         gain_half_width=half_width(differences),
         p=test.p,
@@ -428,4 +429,11 @@ def _number(
         p_least=test.least,
         rank=rank,
         collapsed=collapsed,
+        lowest=min(scores),
+        highest=max(scores),
+        p_images=None if images is None else images.p,
+        images_comparisons=0 if images is None else images.comparisons,
+        images_lost=0 if images is None else images.lost,
+        images_tests=0 if images is None else images.tests,
+        beyond=beyond,
     )

@@ -75,7 +75,7 @@ def test_what_is_drawn():
         "source-only",
         "train-on-target",
         "published",
-        "published, another protocol",
+        "published, not comparable (†)",
     ]
 
 

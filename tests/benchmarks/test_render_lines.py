@@ -99,12 +99,15 @@ def test_single_checkpoints_have_one_column():
 
 def test_tests_and_costs_of_a_big_table():
     summary = the_sheets(summarise(made_big(), tasks=TWELVE))[-1]
-    assert summary.header == ("last", "oracle", "gain", "p", "p tasks", "rank", "time", "memory")
+    assert summary.header == (
+        "last", "oracle", "gain", "p", "p tasks", "over AdaBN", "p AdaBN", "rank", "time", "memory",
+    )  # fmt: skip
     texts_of_mcc = texts(summary, "MCC")
-    assert texts_of_mcc[3:6] == ["<0.001", "0.004", "1.0"]
-    assert texts_of_mcc[6].endswith(" s")
-    assert texts_of_mcc[7].endswith(" MiB")
-    assert texts(summary, "SOURCE-ONLY")[2:5] == ["", "", ""]
+    assert texts_of_mcc[3:8] == ["<0.001", "0.004", "+6.5", "<0.001", "1.0"]
+    assert texts_of_mcc[8].endswith(" s")
+    assert texts_of_mcc[9].endswith(" MiB")
+    assert texts(summary, "SOURCE-ONLY")[2:7] == [""] * 5
+    assert texts(summary, "ADABN")[5:7] == ["", ""]
 
 
 def test_p_is_the_corrected_one():
