@@ -95,3 +95,51 @@ def test_cells_from_before_are_told_by_their_rules(tmp_path: Path) -> None:
         "tiny/short/inductive",
         "digits/small/inductive",
     ]
+
+
+def marks(ours: str = "lenet16", track: str = "end-to-end", settings: Any = None, **published: Any) -> tuple[str, ...]:
+    cells = [made_cell(network=ours, track=track, settings=settings or {})]
+    table = summarise(cells, published=[made_published(**published)])
+    return table.blocks[0].rows[0].quotes[0].differs
+
+
+SHIFTED = {"training": {"random_shift": 2}}
+PHOTOGRAPHS = {"images": {"domains": {}}, "backbone": {"ten_crops": False}, "training": {"random_shift": 0}}
+
+
+def test_a_published_row_of_another_network_or_augmentation_is_marked() -> None:
+    assert marks() == ()
+    assert marks(settings={"training": {"random_shift": 0}}) == ()
+    assert marks(settings=SHIFTED) == ("augmentation",)
+    assert marks(settings=SHIFTED, augmentation="random shifts") == ()
+    assert marks(augmentation="random shifts", settings={"training": {"random_shift": 0}}) == ("augmentation",)
+    assert marks("dtn32") == ("network",)
+    assert marks("dtn32", network="LeNet (digits), DTN (svhn)") == ()
+    assert marks("conv28", settings=SHIFTED, protocol="digits/full/inductive") == (
+        "protocol",
+        "network",
+        "augmentation",
+    )
+    assert marks("resnet50", settings=PHOTOGRAPHS, network="ResNet-50") == ()
+    assert marks("resnet50", settings=PHOTOGRAPHS, network="ResNet-50", augmentation="none") == ("augmentation",)
+    assert marks("resnet50", "frozen", settings=PHOTOGRAPHS, network="ResNet-50") == ("network",)
+    assert marks("features", "features", network="DeCAF", settings={"training": {"random_shift": 0}}) == ()
+
+
+def test_the_footnote_says_what_differs() -> None:
+    table = summarise([made_cell(settings=SHIFTED)], published=[made_published()])
+    assert table.footnotes == (
+        "ADDA, CVPR 2017: digits/small/inductive, LeNet-like, selection not stated; differs in augmentation (here "
+        "random shifts of up to 2 pixels)",
+    )
+    assert any(note.startswith("† published under another protocol, with another network or") for note in table.notes)
+
+
+def test_shot_s_79_7_carries_a_mark_beside_numbers_with_random_shifts() -> None:
+    suite = read_suite("digits")
+    settings = suite.cell("full", "mnist->usps", "source-only", 0).model_dump(mode="json")
+    cell = made_cell("source-only", protocol="digits/full/inductive", network=settings["network"]["network"],
+                     settings=settings)  # fmt: skip
+    quotes = summarise([cell], published=suite.published).blocks[0].rows[0].quotes
+    (shot,) = [quote for quote in quotes if 79.7 in quote.values.values()]
+    assert not shot.same_protocol
