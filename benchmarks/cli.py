@@ -267,8 +267,8 @@ def _make_table(out: Path, validator: str, suite: Suite | None = None, identitie
     from .comparisons import kept_hits
     from .departures import filled_in
     from .render import print_table, write_tables
-    from .results import asked_for, folders_of
-    from .selection import selections
+    from .results import asked_for, folders_of, newest
+    from .selection import backwards_here, selections
     from .suite import shipped
     from .table import summarise
 
@@ -281,7 +281,7 @@ def _make_table(out: Path, validator: str, suite: Suite | None = None, identitie
         published=[row for s in known for row in s.published],
         order=[method for s in known for method in s.methods],
         tasks=[task for s in known for task in s.tasks],
-        warnings=problems,
+        warnings=[*problems, *backwards_here(out, newest(shown)[0], validator)],
         selections=selections(out, shown, also=[validator]),
         validator=validator,
         hits=kept_hits(folders_of(out, shown)),

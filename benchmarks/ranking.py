@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..shared.validators import VALIDATORS
+from .backwards import UNJUDGED, Course, Judged, corrected, judge
 from .results import Cell, cell_folder, newest, read_folder
 from .scores import KNOWN, CellScores, Score, check_names, choose, stored_scores
 
@@ -24,12 +26,15 @@ __all__ = [
     "Ranked",
     "RankedBlock",
     "Ranking",
+    "backwards_here",
     "rank",
     "weighted_spearman",
 ]
 
 AVERAGE: Final = "average"
 BOUND: Final = "train-on-target"  # sees target labels: no validator is asked to choose it
+BACKWARDS: Final = "backwards"
+BELOW_LAST: Final = "below last"
 POWER: Final = 2  # of the weights, as in the paper's code
 
 
@@ -69,12 +74,16 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranked:
-    """One validator in one block: figures by task and ``average`` ({} if n/a), processor seconds a cell, why not."""
+    """One validator in one block: figures by task and ``average`` ({} if n/a), processor seconds a cell, why not.
+
+    ``judged`` says whether it ranks backwards here or chooses worse than the last checkpoint, after Holm over all.
+    """
 
     validator: str
     figures: Mapping[str, Figures]
     seconds: float | None
     why: str | None = None
+    judged: Judged = UNJUDGED
 
     @property
     def average(self) -> Figures | None:
@@ -198,6 +207,8 @@ def _block(group: tuple[str, str, str, str], cells: list[_Scored], names: Sequen
     tasks = tuple(sorted({each.cell.task for each in cells}))
     by_task = [[each for each in cells if each.cell.task == task] for task in tasks]
     rows = [_ranked(name, dict(zip(tasks, by_task, strict=True))) for name in names]
+    judged = corrected({row.validator: _judge(row.validator, cells) for row in rows if row.figures})
+    rows = [replace(row, judged=judged.get(row.validator, row.judged)) for row in rows]
     rows.sort(key=_merit, reverse=True)
     return RankedBlock(
         group=group,
@@ -208,6 +219,57 @@ def _block(group: tuple[str, str, str, str], cells: list[_Scored], names: Sequen
         oracle=_mean(_mean(each.cell.oracle * 100 for each in some) for some in by_task),
         model_oracle=_mean(_mean(_best_of_each_seed(some)) for some in by_task),
     )
+
+
+def _judge(name: str, cells: Iterable[_Scored]) -> Judged:
+    courses = []
+    for each in cells:
+        candidates = _candidates(name, each) if name in each.scores.scores else []
+        if any(candidate.score.value is not None for candidate in candidates):
+            place = choose([candidate.score for candidate in candidates])
+            courses.append(
+                Course(
+                    each.cell.task,
+                    each.cell.seed,
+                    tuple(candidate.score.value for candidate in candidates),
+                    tuple(candidate.accuracy for candidate in candidates),
+                    None if place is None else candidates[place].accuracy,
+                    100 * each.cell.last,
+                )
+            )
+    return judge(courses, weighted_spearman)
+
+
+def backwards_here(out: Path, cells: Iterable[Cell], validator: str) -> list[str]:
+    """A sentence for each block that a validator ranks backwards, or in which it chooses worse than nothing does.
+
+    Args:
+        out: the folder of a bench that the cells lie in.
+        cells: finished cells; those that see target labels take no part.
+        validator: whose choice a table shows. Its scores have to be there already.
+    """
+    found: dict[tuple[str, str, str, str], list[_Scored]] = {}
+    for cell in cells:
+        if not _sees_target_labels(cell):
+            with suppress(ValueError):  # outputs that cannot be read: told of where they are needed
+                scored = _scored(out, cell, [validator])
+                if scored is not None:
+                    found.setdefault(cell.group, []).append(scored)
+    sentences = []
+    for group, some in found.items():
+        judged = _judge(validator, some)
+        where = f"{group[0]}, {group[1]}: " if len(found) > 1 else ""
+        if judged.backwards:
+            sentences.append(
+                f"{where}chosen:{validator} ranks backwards on this run: its higher scores went with lower target "
+                f"accuracy (one-sided p = {judged.p_order:.2g}). Do not choose by it here; see landbridge validators."
+            )
+        elif judged.below_last:
+            sentences.append(
+                f"{where}chosen:{validator} chooses worse than the last checkpoint on this run, by {judged.loss:.1f} "
+                f"points (one-sided p = {judged.p_last:.2g}); see landbridge validators."
+            )
+    return sentences
 
 
 def _merit(row: Ranked) -> tuple[bool, float]:
@@ -365,9 +427,37 @@ def _notes(blocks: Sequence[RankedBlock], without: int) -> list[str]:
     if without:
         notes.append(f"{without} {'cell' if without == 1 else 'cells'} left out: no stored outputs and no scores.")
     for block in blocks:
+        where = f"{block.title}: " if len(blocks) > 1 else ""
+        notes += [where + sentence for sentence in _marked(block)]
         cells = max((row.average.cells for row in block.rows if row.average), default=0)
         fewer = [row.validator for row in block.rows if row.average and row.average.cells < cells]
         if fewer:
-            where = f"{block.title}: " if len(blocks) > 1 else ""
             notes.append(f"{where}judged on fewer cells, not comparable: {', '.join(fewer)}.")
     return notes
+
+
+def _marked(block: RankedBlock) -> list[str]:
+    """What the two marks mean, and whom they are at."""
+    backwards = [
+        f"{row.validator} (p = {row.judged.p_order:.2g})"
+        for row in block.rows
+        if row.judged.backwards and row.judged.p_order is not None
+    ]
+    below = [
+        f"{row.validator} (by {row.judged.loss:.1f} points, p = {row.judged.p_last:.2g})"
+        for row in block.rows
+        if row.judged.below_last and row.judged.p_last is not None
+    ]
+    found = []
+    if backwards:
+        found.append(
+            f"{BACKWARDS}: on this run higher scores went with lower target accuracy: {', '.join(backwards)}. "
+            "One-sided p, of rank correlations within cells (sign-flip test) or by task x seed (t-test), after Holm "
+            "over the validators."
+        )
+    if below:
+        found.append(
+            f"{BELOW_LAST}: on this run its picks score less than the last checkpoints, which need no choice: "
+            f"{', '.join(below)}. One-sided p, sign-flip test over cells, after Holm over the validators."
+        )
+    return found

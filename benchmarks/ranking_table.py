@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from .ranking import AVERAGE, RankedBlock, Ranking
+from .ranking import AVERAGE, BACKWARDS, BELOW_LAST, Ranked, RankedBlock, Ranking
 from .scores import KNOWN
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ CSV_HEADER: Final = (
     "cells",
     "seconds_per_cell",
     "why",
+    "ranks_backwards",
+    "p_backwards",
+    "below_last",
+    "p_below_last",
 )
 HEAD: Final = (
     "validator",
@@ -44,10 +48,16 @@ HEAD: Final = (
     "passed over",
     "s a cell",
 )
+MARKED: Final = "on this run"  # a column where a validator has a mark
+
+
+def _head(block: RankedBlock) -> tuple[str, ...]:
+    return (*HEAD, MARKED) if any(map(_marks, block.rows)) else HEAD
 
 
 def _lines(block: RankedBlock) -> list[tuple[str, ...]]:
     """The rows of one block; that of a validator that is n/a has two entries only."""
+    marked = MARKED in _head(block)
     lines: list[tuple[str, ...]] = []
     for row in block.rows:
         figures = row.average
@@ -66,12 +76,19 @@ def _lines(block: RankedBlock) -> list[tuple[str, ...]]:
                 str(checkpoint.collapsed + model.collapsed),
                 str(checkpoint.passed_over + model.passed_over),
                 "" if row.seconds is None else f"{row.seconds:.3f}",
+                *([_marks(row)] if marked else []),
             )
         )
-    blank = ("",) * 3
+    blank = ("",) * (3 + marked)
     lines.append(("last checkpoint", "", f"{block.last:.1f}", f"{block.oracle - block.last:.1f}", "", "", *blank))
     lines.append(("oracle", "", f"{block.oracle:.1f}", "0.0", f"{block.model_oracle:.1f}", "0.0", *blank))
     return lines
+
+
+def _marks(row: Ranked) -> str:
+    return ", ".join(
+        mark for mark, earned in ((BACKWARDS, row.judged.backwards), (BELOW_LAST, row.judged.below_last)) if earned
+    )
 
 
 def _title(block: RankedBlock) -> str:
@@ -88,13 +105,16 @@ def render_ranking(ranking: Ranking) -> RenderableType:
 
     parts: list[Any] = []
     for block in ranking.blocks:
-        grid = Table(title=Text(_title(block)), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for number, head in enumerate(HEAD):
-            grid.add_column(head, justify="right" if number else "left", no_wrap=not number)
+        grid = Table(
+            title=Text(_title(block)), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        )
+        for head in _head(block):
+            justify: Literal["left", "right"] = "left" if head in (HEAD[0], MARKED) else "right"
+            grid.add_column(Text(head.replace(" ", "\n")), justify=justify, no_wrap=True)
         missing = []
         for line in _lines(block):
-            if len(line) == len(HEAD):
-                grid.add_row(*map(Text, line))
+            if len(line) > 2:
+                grid.add_row(*(Text(each.replace(", ", "\n")) for each in line))
             else:
                 missing.append(Text(": ".join(line)))
         parts += [grid, *missing]
@@ -106,9 +126,10 @@ def ranking_to_markdown(ranking: Ranking) -> str:
     """The ranking as Markdown: a table for each block, and the notes."""
     lines: list[str] = []
     for block in ranking.blocks:
-        lines += [f"### {_title(block)}", "", f"| {' | '.join(HEAD)} |", f"| :--- |{' ---: |' * (len(HEAD) - 1)}"]
+        head = _head(block)
+        lines += [f"### {_title(block)}", "", f"| {' | '.join(head)} |", f"| :--- |{' ---: |' * (len(head) - 1)}"]
         for line in _lines(block):
-            cells = (*line, *[""] * (len(HEAD) - len(line)))
+            cells = (*line, *[""] * (len(head) - len(line)))
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join([*lines, *(f"- {note}" for note in ranking.notes), ""])
@@ -139,5 +160,16 @@ def ranking_to_csv(ranking: Ranking) -> str:
                     "cells": figures.cells,
                     "seconds_per_cell": "" if row.seconds is None else f"{row.seconds:.4f}",
                 }
+                if task == AVERAGE:
+                    numbers |= {
+                        "ranks_backwards": int(row.judged.backwards),
+                        "p_backwards": _probability(row.judged.p_order),
+                        "below_last": int(row.judged.below_last),
+                        "p_below_last": _probability(row.judged.p_last),
+                    }
                 writer.writerow({**known, **numbers})
     return text.getvalue()
+
+
+def _probability(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -87,6 +87,9 @@ def _read(folders: Sequence[Path], validator: str | None) -> _Found:
     if not folders:
         raise ValueError("write_report needs at least one folder of finished cells; got none.")
     found = _Found([], {}, {}, [])
+    from ..shared.validators import DEFAULT_VALIDATOR
+    from .selection import backwards_here
+
     for out in folders:
         if not out.is_dir():
             raise ValueError(f"there is no folder {out}. Pass the --out folder of a bench.")
@@ -97,6 +100,8 @@ def _read(folders: Sequence[Path], validator: str | None) -> _Found:
         chosen, unread = _selections(out, cells, validator)
         found.selections.update(chosen)
         found.problems.extend(unread)
+        told = backwards_here(out, newest(cells)[0], validator or DEFAULT_VALIDATOR)
+        found.problems.extend(told if len(folders) == 1 else (f"{out}: {sentence}" for sentence in told))
     if not found.cells:
         where = ", ".join(map(str, folders))
         said = f"{where} holds no finished cell. Run 'landbridge bench SUITE --out {folders[0]}' first."

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from .ranking import Ranking, rank
+from .ranking import Ranking, backwards_here, rank
 from .ranking_table import ranking_to_csv, ranking_to_markdown, render_ranking
 from .results import Cell, Selection, cell_folder
 from .scores import CHEAP, CellScores, Score, check_names, choose, kept_names, score_cell, stored_scores
@@ -14,6 +14,7 @@ from .scores import CHEAP, CellScores, Score, check_names, choose, kept_names, s
 __all__ = [
     "Ranking",
     "Score",
+    "backwards_here",
     "rank",
     "ranking_to_csv",
     "ranking_to_markdown",

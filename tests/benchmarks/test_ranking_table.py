@@ -64,7 +64,8 @@ def test_csv(ranking):
         "suite": "digits", "protocol": "digits/[small]", "network": "lenet16", "track": "end-to-end", "task": "a->b",
         "validator": "entropy", "cost": "cheap", "weighted_spearman": "0.500000", "checkpoint_accuracy": "81.2500",
         "checkpoint_regret": "1.5000", "model_accuracy": "90.0000", "model_regret": "0.2500", "collapsed_picks": "1",
-        "passed_over": "3", "cells": "6", "seconds_per_cell": "0.0123", "why": "",
+        "passed_over": "3", "cells": "6", "seconds_per_cell": "0.0123", "why": "", "ranks_backwards": "",
+        "p_backwards": "", "below_last": "", "p_below_last": "",
     }  # fmt: skip
     assert (rows[4]["validator"], rows[4]["task"], rows[4]["weighted_spearman"]) == ("source-risk", "average", "")
     assert rows[4]["why"] == "the protocol holds no source rows out"
