@@ -325,7 +325,7 @@ def validators(
 
     Written to validators.md and validators.csv in the folder, too.
     """
-    from ..shared.files import write_atomically
+    from .outputs import write_output
     from .render_terminal import PIPED_WIDTH
     from .selection import rank, ranking_to_csv, ranking_to_markdown, render_ranking
 
@@ -335,7 +335,7 @@ def validators(
     (console if console.width >= PIPED_WIDTH else Console(width=PIPED_WIDTH)).print(render_ranking(ranking))
     for name, text in (("md", ranking_to_markdown(ranking)), ("csv", ranking_to_csv(ranking))):
         path = folder / f"validators.{name}"
-        write_atomically(path, text.encode())
+        write_output(path, text.encode())
         errors.print(f"wrote {path}")
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..shared.files import write_atomically
 from .blocks import Table
+from .outputs import write_output
 from .render_csv import CSV_HEADER, to_csv
 from .render_latex import to_latex
 from .render_markdown import to_markdown
@@ -25,7 +25,7 @@ def write_tables(out: Path, table: Table) -> list[Path]:
     All are made before the first is written. Returns their paths.
 
     Raises:
-        OSError: if ``out`` is read-only or full.
+        ValueError: if ``out`` is read-only or full, or no folder.
     """
     from .plots import to_png  # matplotlib takes a second to import, and the terminal does without it
 
@@ -35,7 +35,6 @@ def write_tables(out: Path, table: Table) -> list[Path]:
         "table.csv": to_csv(table).encode(),
         "results.png": to_png(table),
     }
-    out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        write_atomically(out / name, data)
+        write_output(out / name, data)
     return [out / name for name in files]
