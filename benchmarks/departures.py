@@ -14,21 +14,24 @@ __all__ = ["departures", "filled_in", "with_departures"]
 
 
 def departures(
-    *, rules: Protocol, usual: Protocol, backbone: BackboneSettings | None, usual_backbone: BackboneSettings | None
+    *,
+    rules: Protocol,
+    usual: Protocol,
+    backbone: BackboneSettings | None,
+    usual_backbone: BackboneSettings | None,
+    alike: bool = True,
 ) -> tuple[str, ...]:
     """A phrase for each setting that is not the suite's; the network's name and track stand in a title anyway.
 
     Args:
         rules: of the cell.
-        usual: of the protocol, as the suite has it.
+        usual: of the protocol and task, as the suite has it.
         backbone: of the cell.
         usual_backbone: the suite's; its weights as a digest.
+        alike: all tasks have the same steps, so that these can be named: what leaves the protocol by the same option
+            stands in one block.
     """
-    found = [
-        f"{getattr(rules, name)} {name} instead of {getattr(usual, name)}"
-        for name in ("steps", "checkpoints")
-        if getattr(rules, name) != getattr(usual, name)
-    ]
+    found = _of_rules(rules.model_dump(), usual, alike)
     if backbone is None or usual_backbone is None:
         return tuple(found)
     if backbone.weights != usual_backbone.weights:
@@ -70,23 +73,25 @@ def filled_in(cells: Iterable[Cell], suites: Iterable[Suite]) -> list[Cell]:
         rules, suite = cell.settings.get("rules"), by_name.get(cell.suite)
         if "departs" not in cell.settings and isinstance(rules, Mapping) and suite is not None:
             named = [name for name in suite.protocols if suite.protocol_id(name) == cell.protocol]
-            if named:
-                departs = _of_rules(rules, suite, named[0], cell)
+            if named and cell.task in suite.tasks and not _classical(cell):
+                usual = suite.usual_rules(named[0], cell.task, frozen=cell.track == "frozen")
+                departs = _of_rules(rules, usual, suite.alike(named[0]))
                 cell = cell.model_copy(update={"settings": {**cell.settings, "departs": departs}})
         found.append(cell)
     return found
 
 
-def _of_rules(rules: Mapping[str, Any], suite: Suite, protocol: str, cell: Cell) -> list[str]:
+def _of_rules(rules: Mapping[str, Any], usual: Protocol, alike: bool) -> list[str]:
+    found = []
+    for name in ("steps", "checkpoints"):
+        value, expected = rules.get(name), getattr(usual, name)
+        if value not in (None, expected):
+            instead = f" instead of {expected}" if alike or name == "checkpoints" else ""
+            found.append(f"{value} {name}{instead}")
+    return found
+
+
+def _classical(cell: Cell) -> bool:
+    """Nothing is trained in steps."""
     adaptation = cell.settings.get("adaptation")
-    if isinstance(adaptation, Mapping) and adaptation.get("classifier"):
-        return []
-    usual = {
-        "steps": suite.frozen.steps if cell.track == "frozen" else suite.protocols[protocol].steps,
-        "checkpoints": suite.protocols[protocol].checkpoints,
-    }
-    return [
-        f"{rules[name]} {name} instead of {value}"
-        for name, value in usual.items()
-        if name in rules and rules[name] != value
-    ]
+    return isinstance(adaptation, Mapping) and bool(adaptation.get("classifier"))

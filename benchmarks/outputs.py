@@ -19,6 +19,6 @@ def write_output(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         raise ValueError(
-            f"cannot write {path} ({error.strerror or error}). Make room, make the folder writable, or copy the cells to "
-            "one that you may write to."
+            f"cannot write {path} ({error.strerror or error}). Make room, make the folder writable, or copy the cells "
+            "to one that you may write to."
         ) from error

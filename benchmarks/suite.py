@@ -209,10 +209,8 @@ class Suite(Settings):
                 "grid": row.grid if rules.tuned == "target" else {},
             }
         )
-        network = rules.networks.get(task, self.tasks[task])
-        usual_steps = self.frozen.steps if frozen else network.steps or rules.steps
-        usual = rules.model_copy(update={"networks": {}, "training": None, "settings": {}, "steps": usual_steps})
-        network = network.model_copy(update={"steps": None})
+        network = rules.networks.get(task, self.tasks[task]).model_copy(update={"steps": None})
+        usual = self.usual_rules(protocol, task, frozen=frozen)
         wanted = {"steps": steps, "checkpoints": checkpoints}
         rules = usual.model_copy(update={k: v for k, v in wanted.items() if v is not None})
         if backbone is not None:
@@ -235,8 +233,25 @@ class Suite(Settings):
             arrays=self.arrays,
             departs=()
             if row.classifier is not None  # nothing is trained in steps
-            else departures(rules=rules, usual=usual, backbone=backbone, usual_backbone=self._usual_backbone(backbone)),
+            else departures(
+                rules=rules,
+                usual=usual,
+                backbone=backbone,
+                usual_backbone=self._usual_backbone(backbone),
+                alike=self.alike(protocol),
+            ),
         )
+
+    def usual_rules(self, protocol: str, task: str, *, frozen: bool = False) -> Protocol:
+        """A protocol as it is for one task, without what is taken up elsewhere."""
+        rules = self.protocols[protocol]
+        steps = self.frozen.steps if frozen else rules.networks.get(task, self.tasks[task]).steps or rules.steps
+        return rules.model_copy(update={"networks": {}, "training": None, "settings": {}, "steps": steps})
+
+    def alike(self, protocol: str) -> bool:
+        """Whether all tasks of a protocol have as many steps."""
+        tasks = self.protocols[protocol].tasks or self.tasks
+        return len({self.usual_rules(protocol, task).steps for task in tasks}) == 1
 
     def _usual_backbone(self, backbone: BackboneSettings | None) -> BackboneSettings | None:
         """The suite's backbone, its weights as they are called in a cell of ``backbone``; None without photographs."""

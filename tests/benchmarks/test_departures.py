@@ -25,6 +25,14 @@ def test_what_is_asked_for_is_told_where_it_differs(tmp_path: Path) -> None:
     assert asked.identity("data", "1") == asked.model_copy(update={"departs": ()}).identity("data", "1")
 
 
+def test_tasks_with_steps_of_their_own_stay_in_one_block() -> None:
+    suite = read_suite("digits")
+    assert not suite.alike("full")
+    told = {suite.cell("full", task, "dann", 0, steps=50).departs for task in suite.tasks}
+    assert told == {("50 steps",)}
+    assert {suite.cell("full", task, "dann", 0).departs for task in suite.tasks} == {()}
+
+
 def test_frozen_features_have_steps_of_their_own() -> None:
     suite = read_suite("office31")
     backbone, _ = choose_backbone(suite, frozen=True)
@@ -81,7 +89,7 @@ def test_the_title_says_it_and_published_values_are_marked() -> None:
 def test_cells_from_before_are_told_by_their_rules(tmp_path: Path) -> None:
     suite = tiny_suite(tmp_path)
     rules = suite.protocols["short"].model_dump(mode="json")
-    fields = {"suite": "tiny", "protocol": "tiny/short/inductive"}
+    fields = {"suite": "tiny", "protocol": "tiny/short/inductive", "task": "clean->noisy"}
     cells = [
         made_cell(settings={"rules": rules}, **fields),
         made_cell(seed=1, settings={"rules": {**rules, "steps": 3}}, **fields),
@@ -133,6 +141,15 @@ def test_the_footnote_says_what_differs() -> None:
         "random shifts of up to 2 pixels)",
     )
     assert any(note.startswith("† published under another protocol, with another network or") for note in table.notes)
+
+
+def test_the_paper_s_own_network_is_not_marked() -> None:
+    suite = read_suite("digits")
+    settings = suite.cell("jmlr", "mnist->mnist-m", "dann", 0).model_dump(mode="json")
+    cell = made_cell(task="mnist->mnist-m", protocol="digits/jmlr/inductive", network=settings["network"]["network"],
+                     settings=settings)  # fmt: skip
+    quotes = summarise([cell], published=suite.published).blocks[0].rows[0].quotes
+    assert [quote.published.values["mnist->mnist-m"] for quote in quotes if quote.same_protocol] == [76.66]
 
 
 def test_shot_s_79_7_carries_a_mark_beside_numbers_with_random_shifts() -> None:

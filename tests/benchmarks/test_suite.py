@@ -274,7 +274,7 @@ def test_a_protocol_may_name_networks_training_and_settings(tmp_path: Path) -> N
     cell = suite.cell("theirs", "clean->noisy", "dann", 0)
     assert (cell.network.network, cell.rules.steps, cell.departs) == ("lenet16", 3, ())
     longer = suite.cell("theirs", "clean->noisy", "dann", 0, steps=9)
-    assert (longer.rules.steps, longer.departs) == (9, ("9 steps instead of 3",))
+    assert (longer.rules.steps, longer.departs) == (9, ("9 steps",))  # tasks differ in theirs
     usual = suite.cell("theirs", "upright->rotated", "dann", 0)
     assert (usual.network.network, usual.rules.steps) == ("lenet16-slim", 4)
     assert (cell.training.batch_size, cell.training.optimizer.name) == (8, "sgd")
