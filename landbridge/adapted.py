@@ -247,7 +247,7 @@ def adapt(
         start = make_network("adapt", network, trained, width)
         result = fit(start, method, (trained, known if units is None else units.out(known)), target.inputs, **options)
         if units is not None:
-            units.back(result.network.head)
+            units.back(result.network)
         result.classes, result.columns = classes, source.columns
         held_out = None if not held.any() else (_take(source.inputs, held), labels[held])
         return result, _scores(result, known, held_out, target.inputs, scored, task)
@@ -318,7 +318,7 @@ def _encoded(task: str, labels: Array | None, logits: int | None) -> tuple[Array
     """The classes in the order of the logits, and each label's number; values as they are in regression."""
     assert labels is not None
     if task == "regression":
-        return None, as_values("adapt", "ys", labels).astype(np.float32)
+        return None, as_values("adapt", "ys", labels).astype(np.float64)
     classes, numbers = number_labels("adapt", "ys", labels, values="Pass task='regression' if they are values.")
     if len(classes) < 2 or (task == "binary" and len(classes) != 2):
         needed = "2 classes" if task == "binary" else "at least 2 classes"
@@ -359,7 +359,7 @@ def _scored(
             raise ValueError(
                 f"adapt needs as many values a row in evaluate= as in ys, which has {values}; got {labels.shape}."
             )
-        return given.inputs, labels.astype(np.float32)
+        return given.inputs, labels.astype(np.float64)
     if labels.size != len(labels):
         raise ValueError(
             f"adapt needs one class a row in evaluate=, shape ({len(labels)},); got {labels.shape}. For one-hot labels "

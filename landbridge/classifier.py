@@ -150,12 +150,12 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
             device=self.device,
             progress_bar=False,
         )
-        if units is not None:
-            units.back(result.network.head)
         names = getattr(self, "feature_names_in_", None)
         result.columns = None if names is None else tuple(names.tolist())
         if self.network is None:
             result.network.double()  # so that a prediction does not depend on how many rows are forwarded at once
+        if units is not None:
+            units.back(result.network)
         return result
 
     def _labelled(

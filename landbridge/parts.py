@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .methods import METHODS
 from .shared.default_network import default_network
-from .shared.dtypes import default_dtype, working_dtype
+from .shared.dtypes import NARROW, default_dtype, working_dtype
 from .shared.fit import fit
 from .shared.method import Method, Sizes
 from .shared.names import nearest, same_name
@@ -49,7 +49,10 @@ WIDEST = 1024  # of the discriminators' hidden layers, as the methods have it by
 
 
 class Units(NamedTuple):
-    """A network made here learns values of mean 0 and variance 1; its linear head is then changed to give their own."""
+    """A network made here learns values of mean 0 and variance 1; its linear head is then changed to give their own.
+
+    All in float64: values that vary by little around a large number are nothing but rounding in float32.
+    """
 
     mean: Array
     std: Array
@@ -57,17 +60,24 @@ class Units(NamedTuple):
     @classmethod
     def of(cls, values: Array) -> Units:
         """Of (n,) or (n, m) values; s = 1 for a constant one."""
-        std = values.std(0)
-        return cls(np.asarray(values.mean(0)), np.where(std > 0, std, 1).astype(values.dtype))
+        values = values.astype(np.float64)
+        varies = np.ptp(values, axis=0) > 0
+        return cls(np.asarray(values.mean(0)), np.where(varies, values.std(0), 1.0))
 
     def out(self, values: Array) -> Array:
         """The values standardised."""
-        return np.asarray((values - self.mean) / self.std)
+        return np.asarray((values.astype(np.float64) - self.mean) / self.std)
 
     @torch.no_grad()
-    def back(self, head: nn.Module) -> None:
-        """Change a linear head of standardised values into one of the values themselves."""
+    def back(self, network: Network) -> None:
+        """Change a network whose linear head gives standardised values into one of the values themselves.
+
+        Where float32 cannot hold them, the network becomes one of float64.
+        """
+        head = network.head
         assert isinstance(head, nn.Linear)
+        if bool(np.any(self.std < NARROW * np.finfo(np.float32).eps * np.abs(self.mean))):
+            network.double()
         mean, std = (torch.as_tensor(v).to(head.weight).reshape(-1) for v in self)
         head.weight.mul_(std[:, None])
         head.bias.mul_(std).add_(mean)

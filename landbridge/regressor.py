@@ -53,7 +53,7 @@ class DomainAdaptationRegressor(RegressorMixin, DomainAdaptationEstimator):  # t
         known = values[source]
         if known.dtype.kind not in "fiub":
             known = as_values(f"{type(self).__name__}.fit", "y", known)
-        known = known.astype(np.float32)
+        known = known.astype(np.float64)
         assert_all_finite(known, input_name="y")
         self.result_ = self._train(rows, known, source, known.shape[1] if known.ndim == 2 else 1, "regression")
         return self

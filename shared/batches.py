@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .dtypes import warn_of_rounding
 from .seeds import generator
 from .sparse import SparseRows, is_sparse
 from .tasks import as_labels
@@ -406,11 +407,15 @@ def as_samples(
         raise ValueError(f"{function} needs {what} of shape (samples, ...); got {tuple(inputs.shape)}.")
     sparse = isinstance(inputs.base if isinstance(inputs, Rows) else inputs, SparseRows)
     if not sparse and dtype is not None and inputs.dtype != dtype and inputs.dtype.is_floating_point:
+        if name != "inputs" and not isinstance(inputs, Rows):
+            warn_of_rounding(function, what, inputs)
         inputs = (_view(inputs.numpy()) if isinstance(inputs, Rows) else inputs).to(dtype)
     labels = _as_tensor(function, f"{name} labels", data[1]) if labelled else None
     if labels is not None and len(labels) != len(inputs):
         raise ValueError(f"{function} needs one label a {name} sample; got {len(inputs)} inputs, {len(labels)} labels.")
     if labels is not None:
+        if task == "regression" and values == torch.float32:
+            warn_of_rounding(function, f"{name} labels", labels)
         labels = as_labels(function, name, labels, task, values)
     return SparseSamples(inputs, labels, device, dtype) if sparse else Samples(inputs, labels, device)
 

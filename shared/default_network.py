@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import Rows
-from .dtypes import default_dtype
+from .dtypes import NARROW, default_dtype
 from .network import Network
 from .seeds import seeded
 from .series_network import series_layers
@@ -26,7 +26,6 @@ FEATURES = 128  # after the convolutions
 SIDE = 4  # pixels: images are halved while they are larger than twice this
 BLOCK = 4096  # rows read at once
 LIMIT = 3.0  # standard deviations beyond which features of a table are drawn in; Holzmueller et al.
-NARROW = 1e3  # a mean of so many times 1 / eps of float32 deviations costs three of its seven digits, or more
 CONSTANT = 1e3  # eps of float64: what is left of a constant by adding it up
 
 

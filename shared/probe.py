@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .batches import Samples
 from .batchnorm import DomainBatchNorm
 from .checkpoint import random_states, set_random_states
-from .dtypes import working_dtype
+from .dtypes import warn_of_rounding, working_dtype
 from .evaluate import forward_one
 
 __all__ = ["Look", "are_probabilities", "cast_whole_numbers", "check_logits_are_meant", "look", "probabilities_refused"]
@@ -123,6 +123,8 @@ def cast_whole_numbers(
     except (RuntimeError, IndexError, TypeError, ValueError):
         samples.cast = None  # it was not the dtype, and the network will say what it was
         return
+    if name != "inputs" and samples.cast == torch.float32 and samples.rows is None:
+        warn_of_rounding(function, f"{name} inputs", samples.inputs)
     if samples.dtype == torch.uint8 and len(samples.shape) == 4:
         samples.cast = None
         raise ValueError(

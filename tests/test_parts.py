@@ -230,11 +230,11 @@ def test_units_come_back():
     head = nn.Linear(3, 2)
     x = torch.randn(5, 3)
     expected = head(x) * torch.tensor([100.0, 1.0]) + torch.tensor([200.0, 1.0])
-    units.back(head)
+    units.back(lb.Network(nn.Identity(), head))
     torch.testing.assert_close(head(x), expected)
     lone = nn.Linear(3, 1)
     expected = lone(x) * 100 + 200
-    Units.of(values[:, 0]).back(lone)
+    Units.of(values[:, 0]).back(lb.Network(nn.Identity(), lone))
     torch.testing.assert_close(lone(x), expected)
 
 
