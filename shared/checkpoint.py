@@ -27,10 +27,21 @@ class CheckpointError(ValueError):
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Tensors, numbers, texts, lists and dictionaries into one file, atomically."""
+    """Tensors, numbers, texts, lists and dictionaries into one file, atomically.
+
+    Raises:
+        CheckpointError: if it cannot be written (any more); the one before stands.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        kept = "the checkpoint before it stands" if path.exists() else "there is none before it"
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be written ({error.strerror}); {kept}. Make room or pass another path, and "
+            "call fit again."
+        ) from error
 
 
 def check_writable(function: str, path: Path) -> None:

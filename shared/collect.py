@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 from .batches import Rows
 from .checkpoint import random_states, set_random_states
 from .checks import NonFiniteError
+from .endless import Gathering
 from .frames import Names, is_frame, read_frame
 from .labels import as_array
 from .seeds import derive_seed, seed_globally, seed_libraries
@@ -198,6 +199,7 @@ def _gathered(function: str, name: str, data: Any, pairs: bool) -> tuple[Tensor,
     batched = isinstance(data, DataLoader) and data.batch_sampler is not None
     inputs: list[Tensor] = []
     labels: list[Array] = []
+    gathering = Gathering(function, name, data)
     for number, part in enumerate(_parts(data)):
         where = f"{'batch' if batched else 'sample'} {number} of {name}"
         if isinstance(part, Mapping):
@@ -212,6 +214,7 @@ def _gathered(function: str, name: str, data: Any, pairs: bool) -> tuple[Tensor,
                 f"{function} needs samples of one shape in {name}; got {tuple(inputs[0].shape[batched:])} first and "
                 f"{tuple(row.shape[batched:])} in {where}. Resize or pad them in the dataset."
             )
+        gathering.add(row)
         inputs.append(row)
         if y is not None:
             labels.append(_as_label(function, where, y))

@@ -94,7 +94,19 @@ class Standardise(nn.Module):
         z = (x.to(self.mean.dtype) - self.mean).to(self.std.dtype) / self.std
         if self.limit is None:
             return z
-        return z / torch.hypot(z / self.limit, torch.ones_like(z))  # whose squares do not overflow
+        a = z / self.limit
+        return z / (_hypot(a) if _is_exporting() else torch.hypot(a, torch.ones_like(a)))  # squares do not overflow
+
+
+def _hypot(a: Tensor) -> Tensor:
+    """The root of 1 + a^2, whose squares do not overflow either, by operators that ONNX has."""
+    largest = a.abs().clamp(min=1.0)
+    return largest * ((1 / largest).square() + (a / largest).square()).sqrt()
+
+
+def _is_exporting() -> bool:
+    """Whether the network is being traced: ONNX has no hypot, of which the last digit, though, is another."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _is_single(dtype: Any) -> bool:

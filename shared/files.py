@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["write_atomically", "write_or_say"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -40,3 +40,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_or_say(function: str, path: Path, content: bytes) -> None:
+    """As :func:`write_atomically`, for a path that a user gave.
+
+    Raises:
+        ValueError: if nothing can be written there, with the reason.
+    """
+    if path.is_dir():
+        raise ValueError(f"{function} needs the path of a file; {path} is a folder. Pass a file in it.")
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ValueError(
+            f"{function} cannot write {path} ({error.strerror}). Nothing was written; pass a path in a folder that can "
+            "be written."
+        ) from error

@@ -17,7 +17,7 @@ from .collect import collect
 from .default_network import NAME, from_spec
 from .evaluate import forward_all
 from .extractors import create_network
-from .files import write_atomically
+from .files import write_or_say
 from .frames import Names, is_frame, read_frame, warn_unnamed
 from .history import History
 from .method import Method
@@ -118,6 +118,9 @@ class FitResult:
 
         Beside them stand the task, the classes and columns where they are known, and the layers' names of a wrapped
         module: what :func:`load` needs to predict the same.
+
+        Raises:
+            ValueError: if the path cannot be written.
         """
         self._save(path, {})
 
@@ -136,7 +139,7 @@ class FitResult:
             about["columns"] = _writable(self.columns)
         if isinstance(self.network, WrappedNetwork):
             about["layers"] = {"head": self.network.head_name, "features": self.network.features_name}
-        write_atomically(Path(path), save(tensors, metadata={"landbridge": json.dumps(about)}))
+        write_or_say("save", Path(path), save(tensors, metadata={"landbridge": json.dumps(about)}))
 
     @staticmethod
     def weights(path: Path) -> dict[str, Tensor]:

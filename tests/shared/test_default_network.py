@@ -12,7 +12,7 @@ from torch import nn
 from toy import same
 
 from landbridge.shared.batches import Rows
-from landbridge.shared.default_network import BLOCK, Standardise, default_network, from_spec
+from landbridge.shared.default_network import BLOCK, Standardise, _hypot, default_network, from_spec
 
 
 def made(*shape, scale=3.0, offset=10.0):
@@ -159,3 +159,50 @@ def test_the_scale_and_offset_of_the_source_do_not_matter():
 def test_other_shapes_are_told(shape, sentence):
     with pytest.raises(ValueError, match=sentence):
         default_network(torch.zeros(shape), 3, function="adapt")
+
+
+EXPORTED = {  # operators that torch's exporter has an ONNX form for
+    *("to.dtype", "sub.Tensor", "div.Tensor", "mul.Tensor", "add.Tensor", "abs.default", "clamp.default"),
+    *("reciprocal.default", "square.default", "sqrt.default", "linear.default", "relu.default", "batch_norm.default"),
+    *("conv2d.default", "max_pool2d.default", "adaptive_avg_pool2d.default", "flatten.using_ints"),
+    "_assert_tensor_metadata.default",
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
+@pytest.mark.parametrize("shape", [(30, 5), (30, 3, 20, 12)])
+@pytest.mark.parametrize("batchnorm", [False, True])
+@pytest.mark.parametrize("far", [0.0, 1e9])
+def test_the_network_is_made_of_operators_that_onnx_has(shape, batchnorm, far):
+    x = made(*shape).double() + far
+    network = default_network(x, 3, batchnorm=batchnorm).eval()
+    exported = torch.export.export(network, (x[:4],))
+    names = {str(node.target).removeprefix("aten.") for node in exported.graph.nodes if node.op == "call_function"}
+    assert names <= EXPORTED
+    torch.testing.assert_close(exported.module()(x[:4]), network(x[:4]), rtol=1e-5, atol=1e-6)
+    if len(shape) == 2:
+        traced = torch.jit.trace(lambda x: network(x)[1], (x[:4],))
+        assert "hypot" not in str(traced.graph)
+        torch.testing.assert_close(traced(x[4:8]), network(x[4:8])[1], rtol=1e-5, atol=1e-6)
+
+
+def test_the_root_that_is_exported_is_the_hypotenuse_and_does_not_overflow():
+    a = torch.tensor([0.0, 1e-30, 0.3, -1.0, 2.5, -300.0, 1e10, 1e20, -3e38])
+    torch.testing.assert_close(_hypot(a), torch.hypot(a, torch.ones_like(a)), rtol=3e-7, atol=0)
+    double = torch.logspace(-20, 20, 100, dtype=torch.float64)
+    torch.testing.assert_close(_hypot(double), torch.hypot(double, torch.ones_like(double)), rtol=1e-15, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_onnx_runtime_gives_the_same(dynamo, tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason=f"needs {name}")
+    import onnxruntime
+
+    x = made(30, 5).double() + 1e8
+    network = default_network(x, 3).eval()
+    path = str(tmp_path / "network.onnx")
+    torch.onnx.export(network, (x[:4],), path, dynamo=dynamo, input_names=["x"], output_names=["features", "logits"])
+    logits = onnxruntime.InferenceSession(path).run(None, {"x": x[:4].numpy()})[1]
+    np.testing.assert_allclose(logits, network(x[:4])[1].detach(), rtol=1e-5, atol=1e-6)

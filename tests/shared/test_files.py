@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from landbridge.shared.files import write_atomically
+from landbridge.shared.files import write_atomically, write_or_say
 
 
 def files(folder: Path) -> list[str]:
@@ -73,3 +74,28 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OSError, match="taken"):
         write_atomically(tmp_path / "taken" / "file.bin", b"new")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_meets_a_sentence_where_a_user_gave_the_path(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.bin"
+    write_or_say("save", path, b"old")
+
+    def refused(*args: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(ValueError, match=rf"save cannot write {path} \({os.strerror(number)}\)\. Nothing was written"):
+        write_or_say("save", path, b"new")
+    assert path.read_bytes() == b"old"
+    assert files(tmp_path) == ["file.bin"]
+
+
+def test_a_path_that_is_a_folder_or_goes_through_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"save needs the path of a file; {tmp_path} is a folder"):
+        write_or_say("save", tmp_path, b"new")
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ValueError, match=r"save cannot write .*taken/file.bin \(.*\)"):
+        write_or_say("save", tmp_path / "taken" / "file.bin", b"new")

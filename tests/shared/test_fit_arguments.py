@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -309,3 +311,30 @@ def test_images_of_two_scales_are_refused_unless_an_augmentation_makes_them_one(
         fit(source=(whole, Y), method=lb.DDC(), target=X)
     fit(source=(whole, Y), method=lb.DDC(), target=X, augment=lambda x: x.float(), steps=1)
     fit(source=(X, Y), method=lb.DDC(), target=X, steps=1)
+
+
+def test_a_checkpoint_in_a_folder_that_cannot_be_written_meets_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ValueError, match=r"fit cannot write checkpoint=.*taken/run.pt \(.*\)\. Nothing was trained"):
+        fit(checkpoint=tmp_path / "taken" / "run.pt")
+    with pytest.raises(ValueError, match=rf"fit needs checkpoint as a file; {tmp_path} is a folder.*run\.pt"):
+        fit(checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"save cannot write .*taken/net \(.*\)"):
+        fit().save(tmp_path / "taken" / "net")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["taken"]
+
+
+def test_a_disk_that_fills_while_training_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace = tmp_path / "run.pt", os.replace
+
+    def full(a: str, b: str) -> None:
+        if path.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(a, b)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CheckpointError, match=r"run.pt cannot be written \(No space left.*the checkpoint before it st"):
+        fit(checkpoint=path, checkpoint_every=4)
+    assert read_checkpoint(path)["step"] == 4
