@@ -102,6 +102,6 @@ def test_a_failed_write_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "run.pt"
     write_checkpoint(path, STATE)
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match="cannot be written .No space left on device.; the checkpoint before it"):
+    with pytest.raises(CheckpointError, match=r"cannot be written .No space left on device.; the checkpoint before it"):
         write_checkpoint(path, {"step": 4})
     assert read_checkpoint(path)["step"] == 3
