@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from .frames import align, column_names, concatenate, is_frame, read_frame, warn_unnamed
+from .frames import align, column_names, column_order, concatenate, is_frame, read_frame, warn_unnamed
 from .labels import NotWholeError, as_array, as_label_column, as_values, is_missing
 from .sparse import is_sparse, stack_sparse
 from .tasks import check_task
@@ -327,7 +327,7 @@ class AdaptingTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
         """
         from .learners import refuse_learners_around
 
-        refuse_learners_around(f"{type(self).__name__}.fit_transform", X, y, sample_domain)
+        refuse_learners_around(self, X, y, sample_domain)
         X, source = self._fit(X, y, sample_domain)
         out: NDArray[Any] = X.copy()
         if self.adapted_:
@@ -393,6 +393,7 @@ def validated(estimator: BaseEstimator, X: Any, *, reset: bool, **checks: Any) -
         ValueError: for other columns or features than in ``fit``, missing values, and what ``check_array`` refuses.
     """
     frame = is_frame(X)
+    _check_numbered_columns(estimator, X, reset)
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn before 1.6
@@ -405,6 +406,18 @@ def validated(estimator: BaseEstimator, X: Any, *, reset: bool, **checks: Any) -
         return validate_data(estimator, X, reset=reset, **checks)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     return check_array(_numbers(estimator, X), estimator=estimator, input_name="X", **checks)
+
+
+def _check_numbered_columns(estimator: BaseEstimator, X: Any, reset: bool) -> None:
+    """Hold columns named by numbers, such as years, to their order; scikit-learn remembers strings alone."""
+    if reset:
+        estimator._columns = column_names(X)
+    known, found = getattr(estimator, "_columns", None), column_names(X)
+    if known is None or found is None or any(isinstance(name, str) for name in known):
+        return
+    name = type(estimator).__name__
+    if column_order(name, "X", found, known, of="fit") is not None:
+        raise ValueError(f"{name} needs the columns of X in the order they had in fit; got {list(found[:6])}.")
 
 
 def _numbers(estimator: BaseEstimator, X: Any) -> NDArray[Any]:

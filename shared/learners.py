@@ -41,8 +41,8 @@ def refuse_learners(function: str, steps: Sequence[tuple[str, Any]], X: Any, y: 
     )
 
 
-def refuse_learners_around(function: str, X: Any, y: Any, sample_domain: Any) -> None:
-    """The same for the pipeline that this call comes from, if any.
+def refuse_learners_around(transformer: Any, X: Any, y: Any, sample_domain: Any) -> None:
+    """The same for the pipeline that calls this transformer's ``fit_transform``, if one does.
 
     scikit-learn tells a step nothing of the steps behind it, so the call stack is asked.
     """
@@ -50,8 +50,8 @@ def refuse_learners_around(function: str, X: Any, y: Any, sample_domain: Any) ->
     for _ in range(FARTHEST):
         frame = None if frame is None else frame.f_back
         pipeline = None if frame is None else frame.f_locals.get("self")
-        if isinstance(pipeline, Pipeline):
-            refuse_learners(function, pipeline.steps, X, y, sample_domain)
+        if isinstance(pipeline, Pipeline) and any(type(step) is type(transformer) for _, step in pipeline.steps):
+            refuse_learners(f"{type(transformer).__name__}.fit_transform", pipeline.steps, X, y, sample_domain)
             break
 
 

@@ -169,7 +169,7 @@ class Predictor(FitResult):
 
     def predict(self, inputs: Any) -> Array:
         """The label of each row, of the kind that was given, (n,); values (n,) or (n, m) in regression."""
-        scores = self.scores("predict", inputs)
+        scores = self._scores("predict", inputs)
         if self.task == "regression":
             return scores[:, 0] if scores.shape[1] == 1 else scores
         numbers: Array = scores.argmax(1)
@@ -183,9 +183,9 @@ class Predictor(FitResult):
         """
         if self.task == "regression":
             raise ValueError("predict_proba is for classes; task='regression' has predict alone.")
-        return np.asarray(torch.from_numpy(self.scores("predict_proba", inputs)).softmax(1).numpy())
+        return np.asarray(torch.from_numpy(self._scores("predict_proba", inputs)).softmax(1).numpy())
 
-    def scores(self, function: str, X: Any) -> Array:
+    def _scores(self, function: str, X: Any) -> Array:
         """What the head gives for each row: logits (n, k), of one logit (0, z), or values (n, m)."""
         rows = collect(function, "X", X, columns=self.columns, of=TRAINED)
         warn_unnamed(function, "X", self.columns, rows.columns, stacklevel=4)

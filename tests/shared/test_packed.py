@@ -180,6 +180,21 @@ def test_estimators_hold_to_the_names_of_columns(estimator: Any) -> None:
 
 
 @pytest.mark.parametrize("estimator", [lb.CORAL(), lb.DomainAdaptationClassifier(**QUICK)])
+def test_columns_named_by_numbers_are_held_to_as_well(estimator: Any) -> None:
+    years = pd.DataFrame(XS[:, :3], columns=[2018, 2019, 2020])
+    packed, y, domain = lb.pack(years, K, years[[2020, 2018, 2019]])
+    np.testing.assert_array_equal(packed[:90], packed[90:])
+    fitted = sklearn.clone(estimator).fit(packed, y, sample_domain=domain)
+    use = fitted.transform if hasattr(fitted, "transform") else fitted.predict
+    use(years)
+    use(years.to_numpy())
+    with pytest.raises(ValueError, match="needs the columns of X in the order they had in fit; got"):
+        use(years[[2020, 2018, 2019]])
+    with pytest.raises(ValueError, match="needs in X the columns of fit; missing: 2018; unexpected: 2017"):
+        use(years.rename(columns={2018: 2017}))
+
+
+@pytest.mark.parametrize("estimator", [lb.CORAL(), lb.DomainAdaptationClassifier(**QUICK)])
 def test_columns_that_hold_no_numbers_are_named_by_estimators_too(estimator: Any) -> None:
     packed, y, domain = lb.pack(FRAME.astype({"city": "category"}), K, FRAME.astype({"city": "category"}))
     with pytest.raises(TypeError, match=r"needs X as numbers; the column 'city' holds categories"):
@@ -282,6 +297,12 @@ def test_steps_that_learn_nothing_from_the_targets_y_are_let_be() -> None:
     lb.make_pipeline(StandardScaler(), lb.OnSource(SelectKBest(k=2)), pipeline()).fit(X, Y, sample_domain=DOMAIN)
     plain_pipeline(lb.CORAL(), lb.OnSource(SVC())).fit(X, Y)
     lb.make_pipeline(lb.CORAL(), StandardScaler()).fit(X, Y, sample_domain=DOMAIN)
+
+    class Within(SVC):  # a step that moves data of its own
+        def fit(self, X: Any, y: Any) -> Any:
+            return super().fit(lb.CORAL().fit_transform(*lb.pack(X, y, XT))[: len(X)], y)
+
+    plain_pipeline(StandardScaler(), Within()).fit(XS, K)
     moved = lb.CORAL().fit_transform(X, Y, DOMAIN)
     assert SVC().fit(moved[SOURCE], Y[SOURCE]).classes_.tolist() == [0, 1]
     with pytest.warns(UserWarning, match="no target rows"):  # no target: the plain pipeline
