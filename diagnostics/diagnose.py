@@ -161,7 +161,8 @@ def diagnose(
         source_logits: of a classifier of your own, (n_s, k), together with ``target_logits``.
         target_logits: (n_t, k).
         evaluate: labels of the target, (n_t,). They are scored against, on the page, and **change no verdict**.
-        classes: names of the classes, in the order of their numbers; long ones are cut.
+        classes: names of the classes, in the order of their numbers (of the labels, where these are no numbers from 0);
+            long ones are cut.
         names: of the features, d of them, for the figures; likewise. Those of a frame's columns if left out.
         before: an earlier diagnosis, such as of the features before adaptation; the page shows both.
         about: words and values for the head of the page.
@@ -310,6 +311,8 @@ def _as_classes(
         classes = known.tolist() if classes is None else classes
     if k is not None and classes is None:
         classes = range(k)
+    if k is None and known is None and classes is not None:
+        columns = _by_their_order(columns, len(classes))
     if classes is not None:
         given = {name: (labels, len(labels)) for name, labels in columns.items()}
         shown, numbers = as_classes("diagnose", given, classes)
@@ -317,6 +320,15 @@ def _as_classes(
         found, numbers = number_together("diagnose", columns)
         shown = tuple(map(str, found.tolist()))
     return _Classes(numbers.get("source_labels"), numbers.get("evaluate"), tuple(map(_short, shown)))
+
+
+def _by_their_order(columns: dict[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
+    """Labels that are no numbers from 0, such as years, by their order, where there are as many as names."""
+    first = next(iter(columns.values()))
+    found = np.unique(first)
+    if first.dtype.kind == "U" or len(found) != count or (found[0] >= 0 and found[-1] < count):
+        return columns
+    return {name: number_labels("diagnose", name, labels, found).numbers for name, labels in columns.items()}
 
 
 def _of_network(name: str, labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from .shared.collect import as_native
 from .shared.estimator import labelled_rows, source_mask, validated
 from .shared.fit import fit
 from .shared.history import History
-from .shared.labels import as_array, number_labels
+from .shared.labels import as_array, as_label_column, number_labels
 from .shared.network import Network
 from .shared.optimizer import Optimizer, as_optimizer
 from .shared.result import FitResult
@@ -106,6 +106,8 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         if classifier or (labels.ndim == 2 and labels.shape[1] == 1):
             labels = column_or_1d(labels, warn=True)
         check_consistent_length(rows, labels)
+        if classifier and sample_domain is None and labels.dtype.kind == "f" and np.isnan(labels).any():
+            as_label_column(f"{name}.fit", "y", labels)  # says what marks a target row of a classifier
         source = source_mask(f"{name}.fit", len(rows), labels, sample_domain, classifier=classifier)
         if not source.any():
             raise ValueError(
@@ -114,6 +116,8 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
             )
         if source.all():
             how = ", or by y == -1 beside at least two classes" if classifier else ", or by NaN in y"
+            if not classifier and labels.dtype.kind in "iuf" and (labels == -1).any():
+                how += " (pack(..., task='regression') writes it; y == -1 is a value here)"
             warnings.warn(
                 f"{name}.fit found no target rows among {len(rows)}, so it learns from the source alone. Mark them by "
                 f"negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it){how}; folds of "

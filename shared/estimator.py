@@ -20,6 +20,7 @@ __all__ = ["AdaptingTransformer", "labelled_rows", "pack", "source_mask", "valid
 
 STRINGS = "UT"  # numpy's kinds of them
 DTYPES = (np.float64, np.float32)
+MOST_CLASSES, ROWS_A_CLASS = 20, 20  # whole floats: values, if there are more, and on average fewer rows of each
 
 T = TypeVar("T", bound="AdaptingTransformer")
 
@@ -185,8 +186,9 @@ def pack(Xs: Any, ys: Any, Xt: Any, *, task: str | None = None) -> tuple[Any, ND
         Xs: source samples, (n_s, ...); a sparse matrix of scipy or torch stays sparse, as scipy's compressed rows.
         ys: source labels or values, (n_s,), or (n_s, m) values.
         Xt: target samples, (n_t, ...), each of the shape of a source sample.
-        task: ``classification`` or ``regression``; None: strings, booleans and whole numbers are classes, and what is
-            not whole, or has several columns, are values.
+        task: ``classification`` or ``regression``. None: strings, booleans and whole numbers are classes; what is not
+            whole, or has several columns, are values, and so are floats of more than 20 whole values with fewer than
+            20 rows each.
 
     Returns:
         ``X`` (n_s + n_t, ...), source rows first; ``y`` (n_s + n_t,), which for target rows holds -1 beside classes
@@ -249,6 +251,8 @@ def _marked(ys: Any, n_s: int, n_t: int, task: str | None) -> NDArray[Any]:
         except NotWholeError:
             if task is not None:
                 raise
+        if column is not None and task is None and _like_values(column):
+            column = None
     if column is None:
         values = as_values("pack", "ys", labels)
         values = values if values.dtype.kind == "f" else values.astype(np.float64)
@@ -264,6 +268,12 @@ def _marked(ys: Any, n_s: int, n_t: int, task: str | None) -> NDArray[Any]:
             stacklevel=3,
         )
     return np.concatenate([column, np.full(n_t, mark, dtype=column.dtype)])
+
+
+def _like_values(column: NDArray[Any]) -> bool:
+    """Whether whole floats are too many different ones for classes."""
+    distinct = len(np.unique(column)) if column.dtype.kind == "f" else 0
+    return distinct > MOST_CLASSES and distinct * ROWS_A_CLASS > len(column)
 
 
 class AdaptingTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -306,7 +306,7 @@ def _text(label: str | bytes) -> str:
 def _missing(function: str, name: str, rows: NDArray[np.int64], n: int) -> ValueError:
     return NonFiniteError(
         f"{function} got missing labels in {name}: {len(rows)} of {n} rows, the first is row {rows[0]}. Drop these "
-        "rows, or mark them as target rows."
+        "rows, or mark them as target rows (-1, '' or sample_domain)."
     )
 
 

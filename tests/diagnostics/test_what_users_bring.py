@@ -57,6 +57,16 @@ def test_names_of_classes_are_looked_for_among_them() -> None:
     assert named.calibration.accuracy == plain.calibration.accuracy
 
 
+def test_names_stand_for_years_in_their_order() -> None:
+    found = lb.diagnose(X, Z, source_labels=Y + 2018, evaluate=OF_Z + 2018, classes=NAMES.tolist())
+    assert found.classes == ("a", "b", "c")
+    assert str(found) == str(PLAIN)
+    with pytest.raises(ValueError, match="class numbers from 0 to 1; got 2018 to 2020"):
+        lb.diagnose(X, Z, source_labels=Y + 2018, classes=["a", "b"])
+    with pytest.raises(ValueError, match="evaluate as class numbers from 0 to 2; got -1 to 1"):
+        lb.diagnose(X, Z, source_labels=Y + 2018, evaluate=OF_Z + 2017, classes=NAMES.tolist())
+
+
 def test_labels_are_those_of_an_adapted_network() -> None:
     words = np.array(["no", "yes"])[(X[:, 0] > 2).astype(int)]
     frame, target = pd.DataFrame(X, columns=["u", "v"]), pd.DataFrame(Z, columns=["u", "v"])

@@ -101,6 +101,17 @@ def test_several_values_a_row_are_taken() -> None:
 def test_the_task_decides_where_whole_numbers_are_values() -> None:
     assert lb.pack(XS, K, XT, task="regression")[1].dtype == np.float64
     assert np.isnan(lb.pack(XS, K * 2.0, XT, task="regression")[1][90:]).all()
+    many = np.arange(90.0) // 2  # 45 whole floats, of two rows each
+    packed, y, domain = lb.pack(XS, many, XT)
+    np.testing.assert_array_equal(np.isnan(y), domain < 0)
+    assert lb.DomainAdaptationRegressor(**QUICK).fit(packed, y).adapted_
+    with pytest.raises(
+        ValueError, match=r"Classifier.fit got missing labels in y: 60 of 150 rows.*\(-1, '' or sample_d"
+    ):
+        lb.DomainAdaptationClassifier(**QUICK).fit(packed, y)
+    assert set(lb.pack(XS, many, XT, task="classification")[1][90:].tolist()) == {-1}
+    with pytest.warns(UserWarning, match=r"found no target rows.*or by NaN in y \(pack\(..., task='regression'\)"):
+        lb.DomainAdaptationRegressor(**QUICK).fit(X, Y)
     with pytest.raises(ValueError, match=r"pack needs ys as classes; got labels that are no whole numbers"):
         lb.pack(XS, XS[:, 0], XT, task="classification")
     with pytest.raises(ValueError, match="pack: unknown task 'regresion'; did you mean 'regression'"):
