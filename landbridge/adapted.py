@@ -39,6 +39,7 @@ from .shared.seeds import generator
 from .shared.source_only import SourceOnly
 from .shared.tasks import check_task
 from .shared.validators import Entropy, InformationMaximisation, Outputs, Stored, collapse
+from .sources import batch_of, collect_sources, described, pairs_of
 
 __all__ = ["Adapted", "NegativeTransferWarning", "Scores", "adapt", "negative_transfer"]
 
@@ -177,8 +178,10 @@ def adapt(
             makes its output is the head, unless ``head`` names another. A
             :class:`~landbridge.shared.network.Network`. Or a function of (shape of one input, outputs) that makes one
             of these.
-        Xs: source rows: an array, tensor or frame (n_s, ...), a torch ``Dataset`` or ``DataLoader``; see
-            :func:`~landbridge.shared.collect.collect`.
+        Xs: source rows: an array, tensor or frame (n_s, ...), a sparse matrix, a torch ``Dataset`` or ``DataLoader``;
+            see :func:`~landbridge.shared.collect.collect`. Several sources are a list of pairs ``[(X1, y1), (X2, y2)]``
+            (or of datasets), with ``ys=None``: classes are numbered over all of them, rows of each are held out, and a
+            batch holds as many rows of each (:func:`~landbridge.shared.fit.fit`).
         ys: their labels, of any kind (numbers, strings), (n_s,); None where ``Xs`` yields ``(inputs, labels)``.
         Xt: target rows, likewise, without labels: data that yield them are refused, or wrapped in
             ``lb.without_labels(data)``.
@@ -217,7 +220,7 @@ def adapt(
     seed, holdout = whole("adapt", "seed", seed), number(holdout)
     if isinstance(holdout, bool) or not isinstance(holdout, (int, float)) or not 0 <= holdout < 1:
         raise ValueError(f"adapt needs holdout as a share in [0, 1); got {holdout!r}. Use 0 to hold none out.")
-    source = collect("adapt", "Xs", Xs, ys, labelled=True)
+    source, of = collect_sources("adapt", Xs, ys)
     target = collect("adapt", "Xt", Xt, columns=source.columns)
     warn_unnamed("adapt", "Xt", source.columns, target.columns)
     if source.inputs.shape[1:] != target.inputs.shape[1:]:
@@ -227,11 +230,11 @@ def adapt(
         )
     classes, labels = _encoded(task, source.labels, head_size("adapt", model, head, source.inputs))
     scored = None if evaluate is None else _scored(evaluate, target, classes, labels, source.columns)
-    held = _held_out(labels, holdout, classes is not None, seed)
-    trained = _take(source.inputs, ~held)
+    held = _held_out(labels, holdout, classes is not None, seed, of)
+    trained, of = _take(source.inputs, ~held), None if of is None else of[~held]
     outputs = len(classes) if classes is not None else labels.shape[1] if labels.ndim == 2 else 1
     width = 1 if task == "binary" else outputs
-    sizes = batch_sizes("adapt", batch_size, len(trained), len(target.inputs))
+    sizes = batch_sizes("adapt", batch_size, batch_of(len(trained), of), len(target.inputs))
     network, made = make_parts(
         "adapt", model, method, trained, width, classes=outputs, head=head, weight=weight, seed=seed
     )
@@ -245,7 +248,8 @@ def adapt(
 
     def run(method: Method, options: dict[str, Any]) -> tuple[FitResult, Scores]:
         start = make_network("adapt", network, trained, width)
-        result = fit(start, method, (trained, known if units is None else units.out(known)), target.inputs, **options)
+        values = known if units is None else units.out(known)
+        result = fit(start, method, pairs_of(trained, values, of), target.inputs, **options)
         if units is not None:
             units.back(result.network)
         result.classes, result.columns = classes, source.columns
@@ -259,7 +263,7 @@ def adapt(
     elif baseline:
         first = run(SourceOnly(), {k: v for k, v in options.items() if k not in BASELINE_LACKS})
     about = (
-        f"{type(made).__name__}: {len(trained)} source and {len(target.inputs)} target rows, "
+        f"{type(made).__name__}: {described(len(trained), of)} and {len(target.inputs)} target rows, "
         + (f"{outputs} classes, " if classes is not None else "")
         + f"{options['steps']} steps of {sizes[0]} + {sizes[1]}"
     )
@@ -375,11 +379,15 @@ def _scored(
     return given.inputs, numbers
 
 
-def _held_out(labels: Array, share: float, by_class: bool, seed: int) -> NDArray[np.bool_]:
-    """True for rows that only score: the share of each class, rounded down; of all rows in regression."""
+def _held_out(labels: Array, share: float, by_class: bool, seed: int, of: Array | None = None) -> NDArray[np.bool_]:
+    """True for rows that only score: the share of each class, rounded down; of all rows in regression.
+
+    Of several sources, the share of each.
+    """
     held = np.zeros(len(labels), dtype=np.bool_)
     order = torch.randperm(len(labels), generator=generator(seed, "holdout")).numpy()
-    groups = [order[labels[order] == c] for c in np.unique(labels)] if by_class else [order]
+    parts = [order] if of is None else [order[of[order] == i] for i in np.unique(of)]
+    groups = [part[labels[part] == c] for part in parts for c in np.unique(labels)] if by_class else parts
     for rows in groups:
         held[rows[: int(share * len(rows))]] = True
     return held

@@ -26,6 +26,7 @@ from .shared.optimizer import Optimizer, as_optimizer
 from .shared.result import FitResult
 from .shared.source_only import SourceOnly
 from .shared.sparse import SparseRows, is_sparse
+from .sources import batch_of, pairs_of, source_numbers
 
 __all__ = ["DomainAdaptationClassifier", "DomainAdaptationEstimator"]
 
@@ -94,8 +95,8 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _split(
         self, X: ArrayLike, y: ArrayLike | None, sample_domain: ArrayLike | None, *, classifier: bool
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-        """Rows of both domains, checked, their labels, and which rows are source."""
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], NDArray[Any] | None]:
+        """Rows of both domains, checked, their labels, which rows are source, and of which of several."""
         name = type(self).__name__
         for learned in [key for key in vars(self) if key.endswith("_") and not key.startswith("_")]:
             delattr(self, learned)  # nothing of an earlier fit may be taken for a result of this one
@@ -125,17 +126,24 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=3,
             )
-        return rows, labels, source
+        return rows, labels, source, source_numbers(sample_domain, source)
 
     def _train(
-        self, X: NDArray[Any], labels: NDArray[Any], source: NDArray[np.bool_], outputs: int, task: str
+        self,
+        X: NDArray[Any],
+        labels: NDArray[Any],
+        source: NDArray[np.bool_],
+        of: NDArray[Any] | None,
+        outputs: int,
+        task: str,
     ) -> FitResult:
         """Train a network on (n_s,) numbers or values of the source rows."""
         name = type(self).__name__
         self.adapted_ = bool(not source.all())
         Xs = X[source] if self.adapted_ else X
         Xt = X[~source] if self.adapted_ else Xs
-        seed, sizes = whole(name, "seed", self.seed), batch_sizes(name, self.batch_size, len(Xs), len(Xt))
+        seed = whole(name, "seed", self.seed)
+        sizes = batch_sizes(name, self.batch_size, batch_of(len(Xs), of), len(Xt))
         given: dict[str, Any] = {"head": self.head, "weight": self.weight, "seed": seed}
         network, method = make_parts(name, self.network, self.method, Xs, outputs, classes=outputs, **given)
         larger = max((len(Xs), sizes[0]), (len(Xt), sizes[1]), key=lambda pair: pair[0] / max(1, pair[1]))
@@ -143,7 +151,7 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         result = fit(
             network,
             method if self.adapted_ else SourceOnly(),
-            (Xs, labels if units is None else units.out(labels)),
+            pairs_of(Xs, labels if units is None else units.out(labels), of),
             Xt,
             task=task,
             steps=steps_for(name, self.steps, *larger),
@@ -188,9 +196,10 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
     """A network, adapted from labelled source rows to unlabelled target rows of one X, as a scikit-learn classifier.
 
     An explicit ``sample_domain`` alone decides which rows are source (positive) and which are target (negative), and y
-    of target rows is never read. Without it, y == -1 marks the target if at least two other classes are there. With no
-    target row at all the network learns from the source alone, with a warning. ``predict`` takes all rows for target
-    rows. How the rows of the domains are interleaved makes no difference.
+    of target rows is never read; several positive numbers are several sources, and a batch holds as many rows of each.
+    Without it, y == -1 marks the target if at least two other classes are there. With no target row at all the network
+    learns from the source alone, with a warning. ``predict`` takes all rows for target rows. How the rows of the
+    domains are interleaved makes no difference.
 
     Args:
         network: None for one made by the shape of X, its inputs standardised by the source; a torch module, whose
@@ -236,7 +245,7 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
             y: (n,) class labels of any kind; that of target rows is not read.
             sample_domain: (n,), positive for source and negative for target rows; decides alone where it is given.
         """
-        rows, labels, source = self._split(X, y, sample_domain, classifier=True)
+        rows, labels, source, of = self._split(X, y, sample_domain, classifier=True)
         known = labels[source]
         if known.dtype.kind == "f":
             assert_all_finite(known, input_name="y")
@@ -248,7 +257,7 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
                 f"{type(self).__name__}.fit needs source rows of at least 2 classes; got 1 class: {classes.tolist()}."
             )
         self.classes_ = classes
-        self.result_ = self._train(rows, numbers, source, len(classes), "classification")
+        self.result_ = self._train(rows, numbers, source, of, len(classes), "classification")
         self.result_.classes = classes
         return self
 

@@ -49,13 +49,13 @@ class DomainAdaptationRegressor(RegressorMixin, DomainAdaptationEstimator):  # t
             y: (n,) or (n, m) values; that of target rows is not read, or NaN.
             sample_domain: (n,), positive for source and negative for target rows; decides alone where it is given.
         """
-        rows, values, source = self._split(X, y, sample_domain, classifier=False)
+        rows, values, source, of = self._split(X, y, sample_domain, classifier=False)
         known = values[source]
         if known.dtype.kind not in "fiub":
             known = as_values(f"{type(self).__name__}.fit", "y", known)
         known = known.astype(np.float64)
         assert_all_finite(known, input_name="y")
-        self.result_ = self._train(rows, known, source, known.shape[1] if known.ndim == 2 else 1, "regression")
+        self.result_ = self._train(rows, known, source, of, known.shape[1] if known.ndim == 2 else 1, "regression")
         return self
 
     def score(
