@@ -326,7 +326,7 @@ def test_the_summary():
         ({"seed": 0.5}, TypeError, "adapt needs seed as a whole number; got 0.5"),
         ({"learning_rate": 1}, TypeError, "adapt: unknown argument 'learning_rate'"),
         ({"Xs": torch.full((60, 6), float("nan"))}, ValueError, "NaN or inf in Xs: 60 of 60 rows"),
-        ({"Xs": torch.zeros(60, 5, 6), "Xt": torch.zeros(45, 5, 6)}, ValueError, "or pass a network"),
+        ({"Xs": torch.zeros(60, 2, 3, 4, 5), "Xt": torch.zeros(45, 2, 3, 4, 5)}, ValueError, "or pass a network"),
     ],
 )  # fmt: skip
 def test_errors_are_sentences(options, error, sentence):
