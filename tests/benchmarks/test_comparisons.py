@@ -216,6 +216,7 @@ def test_every_seed_has_to_lose_and_some_are_told_of() -> None:
         f"tests): dann on {TASK} in 1 of 2."
     ) in table.notes
     assert place(table, "dann", OTHER).negative
+    assert place(table, "dann", OTHER).images_lost == 2
 
 
 def test_rows_that_were_not_kept_or_differ_are_not_compared() -> None:
