@@ -46,10 +46,20 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        errors.print(f"landbridge: {error}")
+        errors.print(f"landbridge: {_sentence(error)}")
         if os.environ.get("LANDBRIDGE_TRACEBACK"):
             raise
         sys.exit(2)
+
+
+def _sentence(error: Exception) -> str:
+    """What the error says; of the system's own, which name a file and a number, a sentence."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return str(error)
+    return (
+        f"{error.filename} cannot be used: {error.strerror[:1].lower()}{error.strerror[1:]}. See that it is there and "
+        "that you may read it, or write to it, or name another."
+    )
 
 
 @app.command()

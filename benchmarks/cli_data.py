@@ -46,7 +46,10 @@ def status(
     data: DataOption = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what has a stable address.")] = False,
 ) -> None:
-    """Tell which data of a suite is there, what is missing, and how to get it."""
+    """Tell which data of a suite is there, what is missing, damaged or not decoded yet, and what to do.
+
+    Files are looked into, and arrays read. The exit code is 1 where something has to be done before training.
+    """
     from . import datasets
     from .suite import read_suite
 
@@ -56,10 +59,12 @@ def status(
     found = _status(chosen, data)
     out = Console(highlight=False)
     wide = max(len(each.name) for each in found)
-    for each in found:
-        there = "there  " if each.present else "MISSING"
-        out.print(f"{each.name:{wide}}  {there}  {each.size}  ({each.where})", soft_wrap=True, markup=False)
-        if not each.present or each.how.startswith("The photographs have changed"):
+    states = [each.state or ("there" if each.present else "missing") for each in found]
+    shown = [state if state == "there" else state.upper() for state in states]
+    high = max(map(len, shown))
+    for each, state in zip(found, shown, strict=True):
+        out.print(f"{each.name:{wide}}  {state:{high}}  {each.size}  ({each.where})", soft_wrap=True, markup=False)
+        if state != "there":
             out.print(f"{'':{wide}}  {each.how}", soft_wrap=True, markup=False)
     if not all(each.present for each in found):
         raise typer.Exit(1)

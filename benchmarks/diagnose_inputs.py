@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .datasets.base import DataError, hash_order
+from .datasets.progress import bars
 from .results import RESULT
 
 __all__ = ["MOST_GIB", "SIDE", "Arrays", "Domain", "Run", "Seen", "read_cell", "read_domain", "read_npz", "see"]
@@ -168,8 +169,10 @@ def _read_folder(path: Path, side: int, say: Callable[[str], None] | None) -> Do
             rest = f" and {len(found.strangers) - NAMED} more" if len(found.strangers) > NAMED else ""
             say(f"passed over in {found.root}, no images of a class: {', '.join(found.strangers[:NAMED])}{rest}")
     images = np.empty((len(kept), 3, side, side), dtype=np.uint8)
-    for place, row in enumerate(kept):
-        images[place] = _decoded(found.root / found.files[row], side)
+    with bars({path.name: len(kept)}) as advance:
+        for place, row in enumerate(kept):
+            images[place] = _decoded(found.root / found.files[row], side)
+            advance(path.name, 1)
     labels = np.array(found.classes, dtype=np.str_)[found.labels[kept]] if found.classes else None
     drawn = f", {len(kept)} drawn of {total}" if total > len(kept) else ""
     return Domain(Arrays(images, labels), f"{path.name}: images squashed to {side} x {side} pixels{drawn}")
@@ -233,9 +236,10 @@ def see(
     if say is not None:
         say(f"extracting the features of {len(source)} + {len(target)} images with {name}")
     where = resolve_device(device)
+    of: Path | str = Path(weights) if file else weights
     found = [
-        features_of(Samples(images, None, where), name, weights=Path(weights) if file else weights, normalise=normalise)
-        for images in (source, target)
+        features_of(Samples(images, None, where), name, weights=of, normalise=normalise, progress=domain)
+        for domain, images in (("source", source), ("target", target))
     ]
     return Seen(found[0], found[1], ("features of", f"{name}, weights {Path(weights).name}, {normalise}"))
 

@@ -342,6 +342,8 @@ def read_suite(name: str) -> Suite:
     """
     path, suite = _parse(name)
     _check_names(path, suite)
+    if suite.images is not None:
+        suite.images.call(name)
     if suite.arrays is None:
         return suite
     from .own_networks import with_own_networks

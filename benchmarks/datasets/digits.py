@@ -105,17 +105,40 @@ def load(
 
 
 def status(tasks: list[str], data: Path | None) -> list[Status]:
-    """For each domain that the tasks need: whether its files are there, where, and how to get them."""
+    """For each domain that the tasks need: whether its files are there and whole, where, and how to get them."""
     needed = {domain for task in tasks for domain in domains_of(task)}
     found = []
     for domain in (name for name in DOMAINS if name in needed):
         absent = missing(domain, data) if data is not None else ["the data folder"]
+        damage = None if absent or data is None else _damage(domain, data)
         where = "no data folder: pass --data DIR or set LANDBRIDGE_DATA" if data is None else _where(domain, data)
-        how = f"{HOW[domain]} (missing: {', '.join(absent)})." if absent else "Nothing to do."
+        way = HOW[domain].replace(_DOWNLOAD, _download(data))
+        how = f"{way} (missing: {', '.join(absent)})." if absent else damage or "Nothing to do."
+        state = "missing" if absent else "damaged" if damage else "there"
         released = domain == "mnist-m" and data is not None and mnist_m.find_released(data, "train") is not None
         counts = " + ".join(str(COUNTS[domain][split][0 if released else -1]) for split in ("train", "test"))
-        found.append(Status(domain, not absent, where, how, f"{counts} images"))
+        found.append(Status(domain, state == "there", where, how, f"{counts} images", state))
     return found
+
+
+def _damage(domain: str, data: Path) -> str | None:
+    """A sentence, if the files do not hold what they should."""
+    from .inspect_digits import inspect
+
+    try:
+        inspect(domain, data, FILES.get(domain, {}), COUNTS[domain])
+        if domain == "mnist-m" and mnist_m.find_released(data, "train") is None:
+            inspect("mnist", data, FILES["mnist"], COUNTS["mnist"])
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _download(data: Path | None) -> str:
+    """The command that fetches what has a stable address, to be pasted."""
+    import shlex
+
+    return _DOWNLOAD if data is None else f"{_DOWNLOAD[:-1]} --data {shlex.quote(str(data))}`"
 
 
 def missing(domain: str, data: Path) -> list[str]:

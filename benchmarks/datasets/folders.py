@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from ...shared.names import nearest
 from .base import Classes, DataError
@@ -59,6 +60,7 @@ class FolderSettings(BaseModel):
     classes: Classes = None
     counts: dict[str, Annotated[int, Field(ge=1)]] = {}
     side: Annotated[int, Field(ge=8, le=4096)] = 256
+    _called: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _domains_are_named(self) -> FolderSettings:
@@ -76,6 +78,19 @@ class FolderSettings(BaseModel):
         if not all((self.folder, *self.domains.values(), *self.lists.values())):
             raise ValueError("a tuple of alternatives is empty; name one place at least ('.' is the folder itself)")
         return self
+
+    def call(self, suite: str) -> None:
+        """Note how the user calls the suite, a name or a file's path, for commands that can be pasted."""
+        self._called = suite
+
+    def command(self, name: str, data: Path | None) -> str:
+        """The command that prepares the suite's photographs.
+
+        >>> FolderSettings(domains={"a": "a"}).command("pets", Path("my data"))
+        "landbridge data prepare pets --data 'my data'"
+        """
+        folder = "DIR" if data is None else shlex.quote(str(data))
+        return f"landbridge data prepare {shlex.quote(self._called or name)} --data {folder}"
 
     def domain_names(self) -> list[str]:
         """The domains in the order of the file, folders first."""

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from ..workers import end_with_parent, interrupts_ignored
 from .base import DataError
 from .decode import VERSION
 from .folders import Listing
+from .progress import bars
 from .store import (
     FORMAT,
     Identity,
@@ -152,7 +152,7 @@ def _fill_all(
 
     processes = min(processes, -(-sum(len(job.items) for job in jobs) // (2 * ROWS)) or 1)
     totals = {job.work.domain: len(job.items) for job in jobs}
-    with _bars(totals, progress) as advance, closing(_each(tasks(), processes)) as answers:
+    with bars(totals, progress) as advance, closing(_each(tasks(), processes)) as answers:
         for task, written in answers:
             job = by_domain[task.domain]
             job.part.record(written)
@@ -201,20 +201,6 @@ def _ended(waiting: dict[Future[Written], Task]) -> Iterator[tuple[Task, Written
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-@contextmanager
-def _bars(totals: Mapping[str, int], progress: bool | None) -> Iterator[Callable[[str, int], None]]:
-    if not (sys.stderr.isatty() if progress is None else progress) or not totals:
-        yield lambda domain, count: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks = {domain: bars.add_task(domain, total=total) for domain, total in totals.items()}
-        yield lambda domain, count: bars.advance(tasks[domain], count)
 
 
 @contextmanager

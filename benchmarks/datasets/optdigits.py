@@ -61,7 +61,7 @@ def load(
 def status(tasks: list[str], data: Path | None) -> list[Status]:
     """Always there: scikit-learn brings it."""
     how = "Nothing to do: scikit-learn brings it."
-    return [Status("optdigits", True, "inside scikit-learn", how, "1797 images of 8x8, made 16x16")]
+    return [Status("optdigits", True, "inside scikit-learn", how, "1797 images of 8x8, made 16x16", "there")]
 
 
 @cache

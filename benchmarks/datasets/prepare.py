@@ -125,7 +125,9 @@ def open_prepared(name: str, settings: FolderSettings, domain: str, *, cache: Pa
     _check_domain("open_prepared", settings, domain)
     folder = _folder(name, settings, cache)
     index = read_index(folder / f"{domain}.json")
-    return None if index is None or not _fits(index, settings, domain) else _mapped(folder, domain, index, name)
+    if index is None or not _fits(index, settings, domain):
+        return None
+    return _mapped(folder, domain, index, settings.command(name, None))
 
 
 def status(
@@ -191,7 +193,7 @@ def load_folders(
         raise ValueError(f"load_folders({name!r}) needs source_holdout in [0, 1); got {source_holdout}.")
     found = {domain: _ready(name, settings, domain, data, cache) for domain in (source, target)}
     if found[source].classes != found[target].classes:
-        todo = f"Run `landbridge data prepare {name} --data DIR`, which compares the domains."
+        todo = f"Run `{settings.command(name, data)}`, which compares the domains."
         came = f"{', '.join(found[source].classes)} and {', '.join(found[target].classes)}"
         raise DataError(_folder(name, settings, cache), f"the same classes in {source} and {target}", came, todo)
 
@@ -261,10 +263,8 @@ def _ready(name: str, settings: FolderSettings, domain: str, data: Path | None, 
             return prepare(name, settings, [domain], data, cache=cache)[domain]
     found = open_prepared(name, settings, domain, cache=cache)
     if found is None:
-        todo = (
-            f"Run `landbridge data prepare {name} --data DIR` first (for a suite file of yours, its path instead of "
-            f"{name}), DIR being the folder that holds the photographs."
-        )
+        where = "" if data is not None else ", DIR being the folder that holds the photographs"
+        todo = f"Run `{settings.command(name, data)}` first{where}."
         raise DataError(folder / f"{domain}.npy", f"the prepared images of domain {domain!r}", "none", todo)
     return found
 
@@ -273,24 +273,27 @@ def _status(name: str, settings: FolderSettings, domain: str, data: Path | None,
     _check_domain("status", settings, domain)
     folder = _folder(name, settings, cache)
     array = folder / f"{domain}.npy"
-    command = f"`landbridge data prepare {name} --data DIR`"
+    command = f"`{settings.command(name, data)}`"
     try:
         found = open_prepared(name, settings, domain, cache=cache)
     except DataError as error:
-        return Status(domain, False, str(array), str(error), "damaged")
+        return Status(domain, False, str(array), str(error), "prepared images", "damaged")
     expected = settings.counts.get(domain)
     if found is None:
         size = f"{expected} images" if expected else "any number of images"
         if data is None:
-            return Status(domain, False, str(array), f"Put the photographs into a data folder and run {command}.", size)
+            how = f"Put the photographs into a data folder and run {command}."
+            return Status(domain, False, str(array), how, size, "missing")
         try:
             listing = scan_all(settings, data, [domain])[domain]
         except DataError as error:
-            return Status(domain, False, str(array), str(error), size)
+            state = "damaged" if holds(settings, data, domain) else "missing"
+            return Status(domain, False, str(array), str(error), size, state)
         size = f"{len(listing.files)} images in {len(listing.classes)} classes"
-        return Status(domain, False, str(listing.root), f"Run {command} to decode them.", size)
+        how = f"The photographs are there. Run {command} to decode them."
+        return Status(domain, False, str(listing.root), how, size, "not decoded yet")
     size = f"{len(found.labels)} images in {len(found.classes)} classes, {found.array.nbytes / 1e6:.0f} MB"
-    how = "Nothing to do."
+    how, state = "Nothing to do.", "there"
     if data is not None and holds(settings, data, domain):
         try:
             listing = scan_all(settings, data, [domain])[domain]
@@ -298,7 +301,7 @@ def _status(name: str, settings: FolderSettings, domain: str, data: Path | None,
                 how = f"The photographs have changed since they were prepared: run {command} again."
         except DataError as error:
             how = f"The photographs have changed since they were prepared: {error}"
-    return Status(domain, True, str(array), how, size)
+    return Status(domain, True, str(array), how, size, state if how == "Nothing to do." else "changed")
 
 
 def _folder(name: str, settings: FolderSettings, cache: Path | None) -> Path:
@@ -357,15 +360,15 @@ def _opened(folder: Path, domain: str, settings: FolderSettings, name: str) -> P
     if index is None or not _fits(index, settings, domain):
         todo = "Run the same command again."
         raise DataError(folder / f"{domain}.json", "the index just written", "another", todo)
-    return _mapped(folder, domain, index, name)
+    return _mapped(folder, domain, index, settings.command(name, None))
 
 
-def _mapped(folder: Path, domain: str, index: Index, name: str) -> Prepared:
+def _mapped(folder: Path, domain: str, index: Index, command: str) -> Prepared:
     array = folder / f"{domain}.npy"
     n, side = len(index.files), index.side
     if not right_size(array, n, side):
         came = f"{array.stat().st_size} bytes" if array.is_file() else "no such file"
-        todo = f"It is damaged: run `landbridge data prepare {name} --data DIR`, which makes it anew."
+        todo = f"It is damaged: run `{command}`, which makes it anew."
         raise DataError(array, f"{n} images of 3x{side}x{side} bytes and a header", came, todo)
     labels = np.array(index.labels, dtype=np.int64)
     return Prepared(np.load(array, mmap_mode="r"), labels, index.files, index.classes, index.checksum)

@@ -156,8 +156,11 @@ def read_index(path: Path) -> Index | None:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        todo = "Check its permissions, or set LANDBRIDGE_CACHE to another folder."
+        raise DataError(path, "an index that can be read", error.strerror or str(error), todo) from error
     todo = "Run `landbridge data prepare` again: it is made anew."
     try:
         numbers = json.loads(content)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +58,9 @@ def test_photographs_are_missing_then_prepared_then_there(
 ) -> None:
     before = landbridge("data", suite, "--data", data)
     assert before.code == 1
-    assert before.out.count("MISSING") == 2
-    assert "data prepare" in before.out
+    assert before.out.count("NOT DECODED YET") == 2
+    assert "MISSING" not in before.out
+    assert before.out.count("The photographs are there. Run `landbridge data prepare ") == 2
     made = landbridge("data", "prepare", suite, "--data", data, "--processes", "1")
     assert made.code == 0, made.err
     assert "shop: 9 images of 3 classes, 24 x 24" in made.err
@@ -102,3 +106,64 @@ def test_the_surf_suite_says_what_is_missing(landbridge: Command, tmp_path: Path
     said = landbridge("data", "office-caltech10-surf", "--data", tmp_path)
     assert said.code == 1
     assert said.out.count("MISSING") == 4
+
+
+def test_advice_can_be_pasted(landbridge: Command, tmp_path: Path, data: Path) -> None:
+    """What is advised is run word for word; blanks in names are quoted."""
+    spaced = tmp_path / "my data"
+    data.rename(spaced)
+    suite = tmp_path / "my things.toml"
+    suite.write_text(SUITE)
+    before = landbridge("data", suite, "--data", spaced)
+    [command, _] = re.findall(r"Run `(landbridge .*?)` to decode", before.out)
+    words = shlex.split(command)
+    assert words[0] == "landbridge"
+    assert landbridge(*words[1:], "--processes", "1").code == 0
+    after = landbridge("data", suite, "--data", spaced)
+    assert (after.code, after.out.count("there")) == (0, 2)
+    make_photos(spaced / "things", domains={"shop": 3}, classes=THREE_CLASSES, side=10, seed=1)
+    changed = landbridge("data", suite, "--data", spaced)
+    assert changed.code == 0
+    assert "shop   CHANGED" in changed.out
+    assert command in changed.out
+    array = tmp_path / "cache" / "prepared" / "things-24" / "phone.npy"
+    array.write_bytes(array.read_bytes()[:-9])
+    damaged = landbridge("data", suite, "--data", spaced)
+    assert damaged.code == 1
+    assert "DAMAGED" in damaged.out
+
+
+def test_photographs_that_are_not_there_are_missing(landbridge: Command, suite: Path, data: Path) -> None:
+    shutil.rmtree(data / "things" / "phone")
+    (data / "things" / "shop" / "mug" / "frame_0001.jpg").unlink()
+    said = landbridge("data", suite, "--data", data)
+    assert said.code == 1
+    assert re.search(r"phone +MISSING", said.out)
+    assert re.search(r"shop +DAMAGED", said.out)  # fewer than counts says
+    assert "expected 9 images in domain 'shop'; got 8" in said.out
+
+
+def test_features_are_looked_into(landbridge: Command, tmp_path: Path) -> None:
+    for domain in ("a", "b"):
+        np.savez(tmp_path / f"{domain}.npz", fts=np.random.default_rng(0).random((40, 3)), labels=np.arange(40) % 2)
+    (tmp_path / "my.toml").write_text('name = "my"\n[features]\nfiles = { a = "a.npz", b = "b.npz" }\n')
+    whole = landbridge("data", tmp_path / "my.toml", "--data", tmp_path)
+    assert (whole.code, whole.out.count("there    40 rows of 3 features") + whole.out.count("there  40")) == (0, 2)
+    (tmp_path / "b.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:300])
+    said = landbridge("data", tmp_path / "my.toml", "--data", tmp_path)
+    assert said.code == 1
+    assert re.search(r"b +DAMAGED", said.out)
+    assert "b.npz: expected an .npz archive of numpy" in said.out
+
+
+@pytest.mark.parametrize("command", ["prepare", "status"])
+def test_folders_that_cannot_be_used_are_sentences(
+    command: str, landbridge: Command, suite: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    said = landbridge("data", command, suite, "--data", data)
+    assert said.code in (1, 2)
+    assert "Errno" not in said.err + said.out
+    assert "Traceback" not in said.err
+    assert ("LANDBRIDGE_CACHE" in said.err) == (command == "prepare")
+    assert ("NOT DECODED YET" in said.out) == (command == "status")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from safetensors.torch import save_file
 
 from landbridge.benchmarks import frozen
 from landbridge.benchmarks.cell import load_cell_data
+from landbridge.benchmarks.datasets.base import DataError
 from landbridge.benchmarks.datasets.folders import FolderSettings
 from landbridge.benchmarks.datasets.prepare import Prepared, prepare
 from landbridge.benchmarks.frozen import extract, features_key
@@ -75,6 +78,35 @@ def test_they_are_extracted_once_and_it_is_said(shop: Prepared, cache: Path, mon
     for damage in (b"", kept.read_bytes()[:100]):
         kept.write_bytes(damage)
         assert (extract(shop, NET, SIDE, weights="none", device=CPU) == first).all()
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_the_work(
+    shop: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("the backbone is run in vain")
+
+    monkeypatch.setattr(frozen, "create_backbone", never)
+    (tmp_path / "file").write_text("where a folder should be")
+    with pytest.raises(DataError, match=r"file.features: expected a place to write to; got .* set LANDBRIDGE_CACHE"):
+        extract(shop, NET, SIDE, weights="none", device=CPU, cache=tmp_path / "file")
+
+
+@pytest.mark.parametrize("ten_crops", [False, True])
+def test_it_is_told_how_far_it_is(
+    shop: Prepared, ten_crops: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[tuple[str, int]] = []
+
+    @contextmanager
+    def watched(totals: dict[str, int]) -> Iterator[Any]:
+        assert totals == {"shop": 12}
+        yield lambda name, count: told.append((name, count))
+
+    monkeypatch.setattr(frozen, "bars", watched)
+    network = NET.model_copy(update={"ten_crops": ten_crops})
+    extract(shop, network, SIDE, weights="none", device=CPU, cache=tmp_path, name="shop")
+    assert sum(count for _, count in told) == 12
 
 
 def test_all_that_decides_features_is_in_their_key() -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from landbridge.benchmarks.datasets import DataError, Split, TaskData, digits, load_task, status
+from landbridge.benchmarks.datasets import DataError, Split, TaskData, digits, load_task, mnist_m, status
 
 N, M = 30, 20  # images in the small training and test files
 
@@ -200,6 +200,28 @@ def test_labels_that_do_not_fit_the_images(data: Path):
     (raw / "train-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 2049, N) + bytes([11] * N))
     with pytest.raises(DataError, match="expected labels from 0 to 9; got 11 to 11"):
         load(data, "mnist->usps")
+
+
+def test_released_images_are_read_once_and_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(data, "mnist->mnist-m", 32, 3)
+    kept = sorted((data / "landbridge-cache").glob("mnist_m_*.npy"))
+    assert [path.name.rpartition("-")[0] for path in kept] == ["mnist_m_test", "mnist_m_train"]
+
+    def never(*_: object) -> None:
+        raise AssertionError("the images are read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist_m, "_decoded", never)
+        assert load(data, "mnist->mnist-m", 32, 3).checksum == first.checksum
+    # damaged, it is made again; so it is after a file has changed
+    content = bytearray(kept[1].read_bytes())
+    content[-1] ^= 1
+    kept[1].write_bytes(content)
+    assert load(data, "mnist->mnist-m", 32, 3).checksum == first.checksum
+    with Image.open(data / "mnist_m/mnist_m_train/00000002.png") as image:
+        other = Image.eval(image, lambda value: 255 - value)
+    other.save(data / "mnist_m/mnist_m_train/00000002.png")
+    assert load(data, "mnist->mnist-m", 32, 3).checksum != first.checksum
 
 
 def test_wrong_image_size(data: Path):

@@ -208,7 +208,7 @@ def test_wrong_arguments(data: Path, tmp_path: Path) -> None:
     for name in ("", "a/b", "../a", ".a"):
         with pytest.raises(ValueError, match="a suite's name is letters"):
             prepare(name, PETS, BOTH, data, cache=tmp_path)
-    with pytest.raises(ValueError, match="unknown domain 'foto'; did you mean 'photo'"):
+    with pytest.raises(ValueError, match="unknown domain 'foto'; Known: photo, sketch"):
         prepare("pets", PETS, ["foto"], data, cache=tmp_path)
     with pytest.raises(ValueError, match="open_prepared: unknown domain 'foto'"):
         open_prepared("pets", PETS, "foto", cache=tmp_path)
