@@ -216,6 +216,13 @@ def mirrored(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
+@pytest.fixture
+def not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fetched here holds its own name, and no images."""
+    monkeypatch.setattr(digits, "_damage", lambda domain, data: None)
+
+
+@pytest.mark.usefixtures("not_looked_into")
 def test_get_fetches_unpacks_and_reports(mirrored: Server, tmp_path: Path):
     data = tmp_path / "data"
     assert [entry.present for entry in get("digits", ["mnist->usps"], data)] == [True, True]
@@ -227,6 +234,7 @@ def test_get_fetches_unpacks_and_reports(mirrored: Server, tmp_path: Path):
     assert len(mirrored.asked) == asked  # nothing twice
 
 
+@pytest.mark.usefixtures("not_looked_into")
 def test_get_says_what_has_no_address(mirrored: Server, tmp_path: Path):
     mnist, mnist_m = get("digits", ["mnist->mnist-m"], tmp_path)
     assert mnist.present

@@ -149,7 +149,8 @@ def test_new_changed_and_vanished_files_are_noticed(data: Path, tmp_path: Path, 
     decoded.clear()
     (entry, _) = status("pets", settings, BOTH, data, tmp_path / "cache")
     assert entry.present
-    assert "have changed since they were prepared: run `landbridge data prepare pets --data DIR` again" in entry.how
+    assert f"changed since they were prepared: run `landbridge data prepare pets --data {data}` again" in entry.how
+    assert entry.state == "changed"
     after = make(data, tmp_path / "cache", settings=settings, say=said.append)["photo"]
     assert said == [
         "photo: 3 images to decode, 10 are there already; since it was prepared 2 files are new, 1 changed and 1 gone."
@@ -273,7 +274,8 @@ def test_other_class_names_need_no_decoding(data: Path, tmp_path: Path, decoded:
 def test_status(data: Path, tmp_path: Path) -> None:
     photo, sketch = status("pets", PETS, BOTH, data, tmp_path / "cache")
     assert (photo.name, photo.present, photo.size) == ("photo", False, "12 images in 3 classes")
-    assert photo.how == "Run `landbridge data prepare pets --data DIR` to decode them."
+    wanted = f"The photographs are there. Run `landbridge data prepare pets --data {data}` to decode them."
+    assert (photo.how, photo.state) == (wanted, "not decoded yet")
     assert photo.where == str(data / "pets" / "photo")
     (photo, sketch) = status("pets", PETS, BOTH, None, tmp_path / "cache")
     assert (photo.present, photo.size, sketch.size) == (False, "12 images", "any number of images")

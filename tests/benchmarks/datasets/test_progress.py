@@ -1,4 +1,4 @@
-"""How far a long step is: nothing of short ones, lines with the time left where there is no terminal, bars where one is."""
+"""How far a long step is: nothing of short ones, lines where there is no terminal, bars where one is."""
 
 from __future__ import annotations
 
