@@ -67,6 +67,7 @@ class Variant:
 CHOSEN = Variant()
 STILL = Variant(shift=0)
 PROJECTED = Variant(project=256)
+LENET28 = replace(PROJECTED, padded=True, dropout=0.0, normalised=False)
 VARIANTS = {
     "chosen": CHOSEN,
     "still": STILL,
@@ -81,8 +82,11 @@ VARIANTS = {
     "weight-0.3": replace(CHOSEN, weight=0.3),
     "joint": replace(CHOSEN, statistics="joint"),
     "low-inputs": replace(CHOSEN, low=True),
-    "lenet28": replace(PROJECTED, padded=True, dropout=0.0, normalised=False, weight=0.3),
-    "lenet28-weight-1": replace(PROJECTED, padded=True, dropout=0.0, normalised=False),
+    "lenet28": replace(LENET28, weight=0.3),
+    "lenet28-weight-1": LENET28,
+    "lenet28-normalised": replace(LENET28, normalised=True),
+    "lenet28-dropout": replace(LENET28, dropout=0.5),
+    "lenet28-unpadded": replace(LENET28, padded=False),
     "source-only": replace(CHOSEN, adapted=False),
 }
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from tiny_suite import TINY, tiny_file, tiny_job, tiny_suite
+from torch import nn
 
 from landbridge.benchmarks import cell as cells
 from landbridge.benchmarks.cell import Job, build_method, cell_identity, load_cell_data
 from landbridge.benchmarks.suite import Suite, SuiteError, read_suite, shipped, suites
+from landbridge.dann.cdan import CDAN
 from landbridge.dann.dann import DANN
+from landbridge.shared.discriminator import DomainDiscriminator
 from landbridge.shared.extractors import create_network
 
 
@@ -48,6 +51,38 @@ def test_a_shipped_suite_reads_and_all_its_methods_can_be_built(name: str) -> No
         assert {"source-only", "train-on-target"} <= set(suite.choose("methods", None, suite.protocol))
         for settings in suite.tasks.values():
             create_network(settings.network, classes=10, channels=settings.channels)
+
+
+def test_digits_full_trains_mnist_m_on_its_own_network_in_steps_a_laptop_bears() -> None:
+    suite = read_suite("digits")
+    cell = suite.cell("full", "mnist->mnist-m", "dann", 0)
+    assert (cell.network.network, cell.rules.steps, cell.rules.batch_statistics) == ("lenet28-flat", 1000, "per_domain")
+    assert suite.cell("full", "svhn->mnist", "dann", 0).rules.steps == 5000
+    rows = "source-only,adabn,dann,cdan,cdan-e,mcd,ddc,dan,jan,deepcoral,deepjdot,mcc,train-on-target"
+    assert set(suite.choose("methods", rows, "full")) == set(suite.methods)
+    for row in ("dann", "cdan", "cdan-e"):
+        method = build_method(suite.cell("full", "mnist->mnist-m", row, 0), 10)
+        assert isinstance(method, (DANN, CDAN))
+        assert isinstance(method.discriminator, DomainDiscriminator)
+        kinds = [type(layer) for layer in method.discriminator]
+        assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    dann = build_method(suite.cell("full", "mnist->mnist-m", "dann", 0), 10)
+    assert (dann.discriminator[0].in_features, dann.weight) == (768, 1.0)
+
+
+def test_digits_jmlr_is_the_papers_network_and_optimiser() -> None:
+    suite = read_suite("digits")
+    assert suite.choose("tasks", None, "jmlr") == ["mnist->mnist-m"]
+    for row in ("source-only", "dann", "train-on-target"):
+        cell = suite.cell("jmlr", "mnist->mnist-m", row, 0)
+        assert (cell.network.network, cell.network.channels, cell.size) == ("ganin28", 3, 28)
+        assert (cell.training.batch_size, cell.training.random_shift) == (64, 0)
+        optimizer = cell.training.optimizer
+        assert (optimizer.name, optimizer.lr, optimizer.momentum, optimizer.schedule) == ("sgd", 0.01, 0.9, "annealed")
+        assert row in {published.method for published in suite.published if published.protocol == cell.protocol}
+    dann = build_method(suite.cell("jmlr", "mnist->mnist-m", "dann", 0), 10)
+    assert [type(layer) for layer in dann.discriminator] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert (dann.discriminator[0].out_features, dann.weight) == (100, 1.0)
 
 
 def test_a_cell_has_all_settings_of_its_place(tiny: Suite) -> None:
