@@ -56,9 +56,15 @@ def coral_distance(source: Tensor, target: Tensor) -> Tensor:
 def _coral_distance(source: Tensor, target: Tensor) -> Tensor:
     (n_s, d), n_t = source.shape, target.shape[0]
     form = _by_gram if n_s + n_t < d else _by_covariance
-    centred = torch.cat([source - source.mean(0), target - target.mean(0)])  # (n_s+n_t, d)
+    centred = torch.cat([_centred(source), _centred(target)])  # (n_s+n_t, d)
     weights = torch.cat([source.new_full((n_s,), 1 / (n_s - 1)), source.new_full((n_t,), -1 / (n_t - 1))])
     return form(centred, weights) / (4 * d * d)
+
+
+def _centred(rows: Tensor) -> Tensor:
+    """Rows about their mean; twice, since the mean of rows far from 0 is rounded, and what is left would be squared."""
+    rows = rows - rows.mean(0)
+    return rows - rows.detach().mean(0)
 
 
 def _by_gram(centred: Tensor, weights: Tensor) -> Tensor:

@@ -16,7 +16,15 @@ from torch import Tensor
 from ..coral.deep_coral import coral_distance
 from ..shared.checks import full_precision, nearest
 from ..shared.seeds import derive_seed
-from .blocks import Profile, gaussian_profile, negative_distance, pool_rows, pooled_bandwidth, quadratic_forms
+from .blocks import (
+    Profile,
+    gaussian_profile,
+    negative_distance,
+    pool_for_distances,
+    pool_rows,
+    pooled_bandwidth,
+    quadratic_forms,
+)
 from .bootstrap import MOST, as_distance, basic_interval, check_interval, overflow, pair_of_rows, resampled_counts
 from .inputs import as_pair, in_range
 from .results import Distance
@@ -259,7 +267,7 @@ def _discrepancies(x: Tensor, y: Tensor, profile: Profile, bootstrap: int, name:
     source, target = _counts(n_s, n_t, bootstrap, name, seed)
     weights[:n_s, 0] = weights[:n_s, 2] = source.T.to(x.dtype)
     weights[n_s:, 1] = weights[n_s:, 2] = target.T.to(x.dtype)
-    forms = quadratic_forms(pool_rows(x, y), weights.flatten(1).to(x.device), profile).forms
+    forms = quadratic_forms(pool_for_distances(x, y), weights.flatten(1).to(x.device), profile).forms
     within_source, within_target, all_pairs = forms.view(3, 1 + bootstrap)
     across = (all_pairs - within_source - within_target) / 2
     pairs_s, pairs_t = (n * n - counts.double().square().sum(1) for n, counts in ((n_s, source), (n_t, target)))

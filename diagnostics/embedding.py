@@ -349,6 +349,8 @@ def _umap(rows: NDArray[np.float64], random_state: int) -> NDArray[np.float64]:
 def _neighbours(pooled: Tensor, n_s: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The nearest other row of every row, (n_s + n_t,), and the nearest source row of every target row, (n_t,)."""
     any_row, source_row = [], []
+    if pooled.device.type != "mps":  # in float32 a domain far from the mean of both would lose the distances within it
+        pooled = pooled.double()
     for first in range(0, len(pooled), BLOCK):
         squared = squared_distances(pooled[first : first + BLOCK], pooled)
         here = torch.arange(len(squared), device=squared.device)

@@ -13,12 +13,13 @@ from ..shared.checks import full_precision, nearest
 from ..shared.seeds import generator
 from .blocks import (
     Profile,
+    domain_sums,
     gaussian_profile,
     labellings,
     negative_distance,
+    pool_for_distances,
     pool_rows,
     pooled_bandwidth,
-    quadratic_forms,
 )
 from .inputs import as_pair
 from .random_features import feature_discrepancies, frequencies, projected_energies
@@ -110,7 +111,7 @@ def kernel_test(
             f"kernel_test needs bandwidth as a positive number, a squared distance; got {bandwidth!r}. Leave it out to "
             "have the median taken."
         )
-    rows = pool_rows(x, y)
+    rows = pool_for_distances(x, y)
     gamma = pooled_bandwidth(rows, seed=seed) if bandwidth is None else float(bandwidth)
     if bandwidth is None and not gamma < LARGEST:
         raise _overflow("kernel_test", rows)
@@ -174,7 +175,7 @@ def energy_test(
     """
     x, y = as_pair("energy_test", source, target)
     _check("energy_test", permutations, estimator, get_args(EnergyEstimator), seed)
-    rows = pool_rows(x, y)
+    rows = pool_for_distances(x, y)
 
     def by_projections(chosen: Tensor) -> Tensor:
         return projected_energies(rows, chosen, PROJECTIONS, generator("energy_test", "directions", seed))
@@ -248,10 +249,8 @@ def _of_labellings(rows: Tensor, chosen: Tensor, profile: Profile, *, unbiased: 
     """The discrepancy for each labelling, (b,), and the size of the means that it subtracts."""
     n_s = int(chosen[:, 0].sum())
     n_t = len(rows) - n_s
-    sums = quadratic_forms(rows, chosen, profile)
-    source = sums.forms  # (b,)
-    across = chosen.T.cpu().double() @ sums.rows - source
-    target = sums.rows.sum() - source - 2 * across
+    sums = domain_sums(rows, chosen, profile)  # (b,) each
+    source, target, across = sums.source, sums.target, sums.across
     less = 1 if unbiased else 0
     means = source / (n_s * (n_s - less)), target / (n_t * (n_t - less)), across / (n_s * n_t)
     return means[0] + means[1] - 2 * means[2], float(means[2].abs().max())

@@ -230,6 +230,8 @@ def _at_rows(
     x: Tensor, y: Tensor, kernel: DistanceKernel, bandwidth: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     pooled, n_s, n_t = torch.cat([x, y]), len(x), len(y)
+    if pooled.device.type != "mps":  # in float32 a domain far from the mean of both would lose the distances within it
+        pooled = pooled.double()
     values = []
     for first in range(0, n_s + n_t, BLOCK):
         block = kernel.of_distances(squared_distances(pooled[first : first + BLOCK], pooled), bandwidth)

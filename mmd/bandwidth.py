@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .kernels import DistanceKernel
-
 __all__ = ["HORIZON", "LEAST_OF_PROBABILITIES", "DataBandwidth"]
 
 HORIZON = 100  # batches averaged over: of some thousand pairs each, so that little of their spread is left
@@ -31,16 +29,16 @@ class DataBandwidth(nn.Module):
     The state is two buffers, saved with the method. Evaluation mode reads them and leaves them alone (before the first
     training batch, it takes the batch's own). Nothing waits for the device, and it is one graph for the compiler.
 
+    A kernel with a number for its bandwidth keeps that.
+
     Args:
-        kernel: its rule finds gamma_i; one with a number for its bandwidth keeps that.
         least: >= 0, the smallest bandwidth, a squared distance, for layers whose scale is known.
 
     Source: Long et al., Learning Transferable Features with Deep Adaptation Networks, ICML 2015, section 4.1: gamma is
     the median of the pairwise squared distances on the training data; the running form is this project's.
 
-    >>> from landbridge.mmd import GaussianKernel
-    >>> bandwidth = DataBandwidth(GaussianKernel("mean"))
-    >>> [float(bandwidth(torch.tensor([d]))) for d in (1.0, 3.0, 0.5)]
+    >>> bandwidth = DataBandwidth()
+    >>> [float(bandwidth(torch.tensor(found))) for found in (1.0, 3.0, 0.5)]
     [1.0, 2.0, 1.5]
     """
 
@@ -48,20 +46,19 @@ class DataBandwidth(nn.Module):
     largest: Tensor
     batches: Tensor
 
-    def __init__(self, kernel: DistanceKernel, *, least: float = 0.0) -> None:
+    def __init__(self, *, least: float = 0.0) -> None:
         super().__init__()
-        self.kernel, self.least = kernel, least
+        self.least = least
         for name in ("running", "largest", "batches"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 
-    def forward(self, squared: Tensor) -> float | Tensor:
-        """Gamma, given the squared distances of a batch's distinct pairs, of any shape."""
-        found = self.kernel.choose_bandwidth(squared)
+    def forward(self, found: float | Tensor) -> float | Tensor:
+        """Gamma, given what the kernel's rule found in a batch, a scalar; a number is given back."""
         if not isinstance(found, Tensor):
             return found
         if self.running.device != found.device:  # in a loop whose author had no parameters to move
             self.to(found.device)
-        found = found.double()
+        dtype, found = found.dtype, found.double()
         if not self.training:
             largest = torch.where(self.batches > 0, self.largest, found)
         else:
@@ -71,4 +68,4 @@ class DataBandwidth(nn.Module):
             self.batches.copy_(batches)
             self.running.copy_(running)
             self.largest.copy_(largest)
-        return largest.clamp(min=self.least).to(squared.dtype)
+        return largest.clamp(min=self.least).to(dtype)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..shared.checks import full_precision
 from ..shared.method import Method, Source, Target
 from .bandwidth import LEAST_OF_PROBABILITIES, DataBandwidth
-from .kernels import Choose, DistanceKernel, MultiGaussianKernel
+from .kernels import DistanceKernel, Follow, MultiGaussianKernel
 from .mmd import Estimator, _check_estimator, _least, _mean_distance, _mmd2
 
 __all__ = ["DAN", "DDC"]
@@ -113,8 +113,8 @@ class DAN(Method):
         super().__init__(weight=weight, schedule=schedule)
         _check_estimator("DAN", estimator)
         self.kernel = MultiGaussianKernel(bandwidth, kernels=kernels, factor=factor)
-        self.feature_bandwidth = DataBandwidth(self.kernel)
-        self.probability_bandwidth = DataBandwidth(self.kernel, least=LEAST_OF_PROBABILITIES)
+        self.feature_bandwidth = DataBandwidth()
+        self.probability_bandwidth = DataBandwidth(least=LEAST_OF_PROBABILITIES)
         self.estimator = estimator
         self.least = _least(estimator)  # type: ignore[misc]  # the estimator decides
 
@@ -130,6 +130,6 @@ class DAN(Method):
 
 @full_precision
 def _probability_mmd2(
-    source: Tensor, target: Tensor, kernel: DistanceKernel, estimator: Estimator, choose: Choose
+    source: Tensor, target: Tensor, kernel: DistanceKernel, estimator: Estimator, follow: Follow
 ) -> Tensor:
-    return _mmd2(source.softmax(1), target.softmax(1), kernel, estimator, choose)
+    return _mmd2(source.softmax(1), target.softmax(1), kernel, estimator, follow)

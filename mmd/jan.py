@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from ..shared.checks import check_features, full_precision
 from ..shared.method import Method, Source, Target
 from .bandwidth import LEAST_OF_PROBABILITIES, DataBandwidth
-from .kernels import Choose, DistanceKernel, GaussianKernel, MultiGaussianKernel
+from .kernels import DistanceKernel, Follow, GaussianKernel, MultiGaussianKernel
 from .mmd import Estimator, _check_estimator, _check_kernel, _least, _of_gram, _of_pairs, _over_pairs
 
 __all__ = ["JAN", "joint_mmd2"]
@@ -79,16 +78,15 @@ def joint_mmd2(
 
 @full_precision
 def _joint_mmd2(
-    kernels: Sequence[DistanceKernel], estimator: Estimator, *layers: Tensor, choose: Sequence[Choose] | None = None
+    kernels: Sequence[DistanceKernel], estimator: Estimator, *layers: Tensor, follow: Sequence[Follow] | None = None
 ) -> Tensor:
     """The unchecked formula; the source's layers, then the target's, so that each is seen by ``full_precision``."""
     xs, ys = layers[: len(kernels)], layers[len(kernels) :]
-    chosen = [kernel.choose_bandwidth for kernel in kernels] if choose is None else choose
-    each = list(zip(xs, ys, kernels, chosen, strict=True))
+    each = list(zip(xs, ys, kernels, [None] * len(kernels) if follow is None else follow, strict=True))
     if estimator == "linear":
-        pairs = _product([_of_pairs(x, y, kernel, rule) for x, y, kernel, rule in each])  # (4, m)
+        pairs = _product([_of_pairs(x, y, kernel, bandwidth) for x, y, kernel, bandwidth in each])  # (4, m)
         return _over_pairs(pairs)
-    grams = [kernel.gram(torch.cat([x, y]), rule) for x, y, kernel, rule in each]
+    grams = [kernel.gram(x, y, bandwidth) for x, y, kernel, bandwidth in each]
     return _of_gram(_product(grams), xs[0].shape[0], estimator)  # of (n_s+n_t, n_s+n_t)
 
 
@@ -170,8 +168,8 @@ class JAN(Method):
             MultiGaussianKernel(bandwidth, kernels=kernels, factor=factor),
             GaussianKernel(probability_bandwidth),
         )
-        self.feature_bandwidth = DataBandwidth(self.kernels[0])
-        self.probability_bandwidth = DataBandwidth(self.kernels[1], least=LEAST_OF_PROBABILITIES)
+        self.feature_bandwidth = DataBandwidth()
+        self.probability_bandwidth = DataBandwidth(least=LEAST_OF_PROBABILITIES)
         self.estimator = estimator
         self.least = _least(estimator)  # type: ignore[misc]  # the estimator decides
 
@@ -187,10 +185,10 @@ class JAN(Method):
 def _joint_of_logits(
     kernels: Sequence[DistanceKernel],
     estimator: Estimator,
-    choose: Sequence[Choose],
+    follow: Sequence[Follow],
     f_s: Tensor,
     z_s: Tensor,
     f_t: Tensor,
     z_t: Tensor,
 ) -> Tensor:
-    return _joint_mmd2(kernels, estimator, f_s, z_s.softmax(1), f_t, z_t.softmax(1), choose=choose)
+    return _joint_mmd2(kernels, estimator, f_s, z_s.softmax(1), f_t, z_t.softmax(1), follow=follow)

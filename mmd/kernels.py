@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from ..shared.checks import check_features, full_precision, nearest
-from ..shared.distances import squared_distances
+from ..shared.distances import can_ask, centred_distances, pooled_distances, squared_distances
 
 __all__ = ["DistanceKernel", "GaussianKernel", "MultiGaussianKernel"]
 
-Choose = Callable[[Tensor], float | Tensor]  # squared distances of distinct pairs -> a bandwidth
+Follow = Callable[[float | Tensor], float | Tensor]  # the bandwidth found in one sample -> the one to use
 
 RULES = ("mean", "median")
+COINCIDE = 1e-10  # of the mean: rows that are as near as this to each other are equal but for their own rounding
+ROUNDINGS = 8  # eps times the squared lengths that a distance by products may be off
+KEPT = 1e-5  # of the narrowest bandwidth: rounding that changes an exponent by more is not let pass
 SQUARINGS = 4  # between two exponentials: each doubles the relative rounding error, so at most 16 eps
 
 
@@ -40,8 +43,8 @@ class DistanceKernel(ABC):
             ``"median"``: their median, which is the square of the median distance (of an even number the lower one).
             ``"mean"``: their mean.
 
-            Two fallbacks, so that repeated rows give no NaN: a median below sqrt(eps) of the mean (more than half of
-            all pairs coincide up to rounding) gives way to the mean; if all rows coincide it is 1, and k = 1.
+            Two fallbacks, so that repeated rows give no NaN: a median that is no more than rounding (more than half of
+            all pairs coincide) gives way to the mean; if all rows coincide it is 1, and k = 1.
 
     Raises:
         TypeError: if the bandwidth is neither a number nor a string.
@@ -86,22 +89,59 @@ class DistanceKernel(ABC):
             return self.gram(x)
         if not isinstance(self.bandwidth, str):
             return self.of_distances(squared_distances(x, y), self.bandwidth)
-        squared = _pooled_distances(torch.cat([x, y]))  # (n+m, n+m)
+        squared, bandwidth = self._measure(x, y)  # (n+m, n+m)
         n = x.shape[0]
-        return self.of_distances(squared[:n, n:], self.choose_bandwidth(_off_diagonal(squared)))
+        return self.of_distances(squared[:n, n:], bandwidth)
 
-    def gram(self, pooled: Tensor, choose: Choose | None = None) -> Tensor:
-        """The kernel matrix of a pooled sample with itself, (n, d) -> (n, n), by one distance matrix; unchecked.
+    def gram(self, x: Tensor, y: Tensor | None = None, follow: Follow | None = None) -> Tensor:
+        """The kernel matrix of a pooled sample with itself, by one distance matrix; unchecked.
 
         Args:
-            pooled: (n, d).
-            choose: finds the bandwidth instead of :meth:`choose_bandwidth`.
-        """
-        squared = _pooled_distances(pooled)
-        return self.of_distances(squared, (choose or self.choose_bandwidth)(_off_diagonal(squared)))
+            x: (n_s, d), or the pooled sample itself.
+            y: (n_t, d), the rest of it.
+            follow: makes the bandwidth of what the rule found in this sample.
 
-    def choose_bandwidth(self, squared: Tensor) -> float | Tensor:
-        """Gamma: the given number, or what the rule finds in these squared distances (of distinct pairs, any shape)."""
+        Returns:
+            (n_s + n_t, n_s + n_t).
+        """
+        squared, found = self._measure(x, y)
+        return self.of_distances(squared, found if follow is None else follow(found))
+
+    def _measure(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, float | Tensor]:
+        """The squared distances of the pooled sample, and the bandwidth that the rule finds in them.
+
+        Where rounding would show in the narrowest kernel, in float64; where nobody can ask, about each domain's mean.
+        """
+        if y is not None and not can_ask(x):
+            squared, norms = centred_distances(x, y)
+            return squared, self.choose_bandwidth(_off_diagonal(squared), ROUNDINGS * _rounding(norms))
+        pooled = x if y is None else torch.cat([x, y])
+        squared, norms = pooled_distances(pooled)
+        rounding = _rounding(norms)
+        bandwidth = self.choose_bandwidth(_off_diagonal(squared), ROUNDINGS * rounding)
+        if pooled.dtype != torch.float32 or not can_ask(pooled):
+            return squared, bandwidth
+        # a median that gave way may have been lost to rounding: equal rows alone are worth a second look, too
+        gave_way = self.bandwidth == "median" and len(pooled) > 1 and bool(bandwidth == _off_diagonal(squared).mean())
+        if not gave_way and float(rounding) * self.spread <= KEPT * float(bandwidth):
+            return squared, bandwidth
+        squared, norms = pooled_distances(pooled.double())
+        bandwidth = self.choose_bandwidth(_off_diagonal(squared), ROUNDINGS * _rounding(norms))
+        return squared.to(pooled.dtype), bandwidth.to(pooled.dtype) if isinstance(bandwidth, Tensor) else bandwidth
+
+    @property
+    def spread(self) -> float:
+        """How many times narrower than the bandwidth the narrowest kernel is."""
+        return 1.0
+
+    def choose_bandwidth(self, squared: Tensor, rounding: float | Tensor | None = None) -> float | Tensor:
+        """Gamma: the given number, or what the rule finds in these squared distances (of distinct pairs, any shape).
+
+        Args:
+            squared: the distances; without any, gamma is 1.
+            rounding: the absolute error that the distances may have, if it is known: a median below it, or below 1e-10
+                of the mean, is none. If not known, a median is one above sqrt(eps) of the mean.
+        """
         if not isinstance(self.bandwidth, str):
             return self.bandwidth
         squared = squared.detach()
@@ -110,7 +150,8 @@ class DistanceKernel(ABC):
         bandwidth = mean = squared.mean()
         if self.bandwidth == "median":
             median = squared.median()
-            bandwidth = torch.where(median > math.sqrt(torch.finfo(squared.dtype).eps) * mean, median, mean)
+            least = math.sqrt(torch.finfo(squared.dtype).eps) * mean if rounding is None else COINCIDE * mean + rounding
+            bandwidth = torch.where(median > least, median, mean)
         return torch.where(bandwidth > 0, bandwidth, torch.ones_like(bandwidth))
 
     @abstractmethod
@@ -191,6 +232,10 @@ class MultiGaussianKernel(DistanceKernel):
                 "For a single bandwidth pass kernels=1."
             )
 
+    @property
+    def spread(self) -> float:
+        return float(self.factor ** (self.kernels // 2))
+
     def of_distances(self, squared: Tensor, bandwidth: float | Tensor) -> Tensor:
         widest = bandwidth * self.factor ** (self.kernels - 1 - self.kernels // 2)
         kernel = total = torch.exp(squared / -widest)
@@ -203,16 +248,9 @@ class MultiGaussianKernel(DistanceKernel):
         return total / self.kernels
 
 
-def _pooled_distances(pooled: Tensor) -> Tensor:
-    """Squared distances within one sample, (n, d) -> (n, n).
-
-    ``squared_distances(pooled, pooled)`` in about half the time: the norms are read from the one product. So equal rows
-    also have a distance of exactly 0, and not rounding noise, of which a rule would make a bandwidth.
-    """
-    pooled = pooled - pooled.detach().mean(0)  # distances do not change, so no gradient is lost
-    products = pooled @ pooled.T  # (n, n)
-    norms = products.diagonal()
-    return (norms[:, None] + norms).sub(products, alpha=2).clamp(min=0)
+def _rounding(norms: Tensor) -> Tensor:
+    """What rounding may add to a squared distance by products: eps times the largest squared length."""
+    return torch.finfo(norms.dtype).eps * norms.detach().max()
 
 
 def _off_diagonal(square: Tensor) -> Tensor:

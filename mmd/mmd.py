@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..shared.checks import check_features, full_precision, nearest
-from .kernels import Choose, DistanceKernel
+from .kernels import DistanceKernel, Follow
 
 __all__ = ["Estimator", "mean_distance", "mmd2"]
 
@@ -66,10 +66,10 @@ def mmd2(x: Tensor, y: Tensor, kernel: DistanceKernel, estimator: Estimator = "b
 
 
 @full_precision
-def _mmd2(x: Tensor, y: Tensor, kernel: DistanceKernel, estimator: Estimator, choose: Choose | None = None) -> Tensor:
+def _mmd2(x: Tensor, y: Tensor, kernel: DistanceKernel, estimator: Estimator, follow: Follow | None = None) -> Tensor:
     if estimator == "linear":
-        return _over_pairs(_of_pairs(x, y, kernel, choose))
-    return _of_gram(kernel.gram(torch.cat([x, y]), choose), x.shape[0], estimator)
+        return _over_pairs(_of_pairs(x, y, kernel, follow))
+    return _of_gram(kernel.gram(x, y, follow), x.shape[0], estimator)
 
 
 def _of_gram(gram: Tensor, n_s: int, estimator: Estimator) -> Tensor:
@@ -84,12 +84,13 @@ def _of_gram(gram: Tensor, n_s: int, estimator: Estimator) -> Tensor:
     return source + target - 2 * gram[:n_s, n_s:].mean()
 
 
-def _of_pairs(x: Tensor, y: Tensor, kernel: DistanceKernel, choose: Choose | None = None) -> Tensor:
+def _of_pairs(x: Tensor, y: Tensor, kernel: DistanceKernel, follow: Follow | None = None) -> Tensor:
     """The kernel of the pairs that the linear-time estimate reads: within x, within y, and twice across, (4, m)."""
     used = min(x.shape[0], y.shape[0]) // 2 * 2
     x1, x2, y1, y2 = x[:used:2], x[1:used:2], y[:used:2], y[1:used:2]  # (m, d) each
     squared = torch.stack([x1 - x2, y1 - y2, x1 - y2, x2 - y1]).square().sum(2)  # (4, m)
-    return kernel.of_distances(squared, (choose or kernel.choose_bandwidth)(squared))
+    found = kernel.choose_bandwidth(squared, rounding=0.0)  # differences, and no products
+    return kernel.of_distances(squared, found if follow is None else follow(found))
 
 
 def _over_pairs(pairs: Tensor) -> Tensor:
@@ -124,7 +125,9 @@ def mean_distance(source: Tensor, target: Tensor) -> Tensor:
 
 @full_precision
 def _mean_distance(source: Tensor, target: Tensor) -> Tensor:
-    return (source.mean(0) - target.mean(0)).square().sum()
+    wide = source.dtype if source.device.type == "mps" else torch.float64  # sums of large numbers lose digits
+    difference = source.mean(0, dtype=wide) - target.mean(0, dtype=wide)
+    return difference.square().sum().to(source.dtype)
 
 
 def _least(estimator: Estimator) -> int:

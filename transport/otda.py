@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from .plans import exact_plan, group_lasso_plan, sinkhorn_plan
 __all__ = ["OTDA"]
 
 SOLVERS = ("exact", "sinkhorn", "group_lasso")
-NORMS = ("max", "median")
+NORMS = ("robust", "max", "median")
+OUTLYING = 4.0  # medians: among normal rows in 10 and more dimensions few squared distances, if any, are larger
+LEFT = 0.25  # of the spread, and of the variance between classes, below which it is lost
+APART = 0.02  # of the variance between the source's classes: less is hardly there to be lost
+FEW = 20  # rows, of which no spread is judged
 
 
 class OTDA(AdaptingTransformer):
@@ -36,8 +41,11 @@ class OTDA(AdaptingTransformer):
         solver: ``"exact"``, ``"sinkhorn"`` or ``"group_lasso"`` (needs integer or string labels of the source rows).
         reg: lambda > 0, in units of the normalised cost; not read by ``"exact"``.
         group_reg: eta >= 0, in units of the normalised cost; read by ``"group_lasso"`` alone.
-        norm: nu: ``"max"`` or ``"median"`` of the squared distances, so that ``reg`` does not depend on the features'
-            scale, or None for 1, as in the paper.
+        norm: nu, so that ``reg`` does not depend on the features' scale: ``"max"`` or ``"median"`` of the squared
+            distances, ``"robust"``, the smaller of the largest and four times the median, or None for 1, as in the
+            paper. Where no distance is outlying, as among features in many dimensions, ``"robust"`` is the largest.
+            A few long rows (of word counts, say) make the largest fifty times the median, and in its units every other
+            cost is next to nothing, so that an entropic plan sends each source row to the mean of the target.
         max_iter: scalings of a Sinkhorn, or pivots of the exact solver; None for 1000 and 10,000,000.
         tol: violation of the column sums at which a Sinkhorn has converged.
         max_outer_iter: steps of the conditional gradient of ``"group_lasso"``.
@@ -50,6 +58,9 @@ class OTDA(AdaptingTransformer):
 
     Warns:
         ConvergenceWarning: by ``fit``, if a solver has not converged, with what to change.
+        UserWarning: by ``fit``, if the moved source rows have less than a quarter of the target's spread (the root of
+            the total variance), or the classes less than a quarter of the share of the variance between them that they
+            had, with what to change.
 
     Raises:
         ValueError: by ``fit``, for unknown or non-positive settings, or a group lasso without source labels.
@@ -69,7 +80,7 @@ class OTDA(AdaptingTransformer):
         *,
         reg: float = 0.05,
         group_reg: float = 0.1,
-        norm: str | None = "max",
+        norm: str | None = "robust",
         max_iter: int | None = None,
         tol: float = 1e-9,
         max_outer_iter: int = 200,
@@ -116,12 +127,41 @@ class OTDA(AdaptingTransformer):
         self.cost_scale_ = self._scale(cost)
         self.plan_ = self._solve(cost / self.cost_scale_, labels)
         self.source_ = source
-        self.displacement_ = self.plan_ @ target / self.plan_.sum(1, keepdims=True) - source
+        moved = self.plan_ @ target / self.plan_.sum(1, keepdims=True)
+        self.displacement_ = moved - source
+        self._check_moved(source, moved, target, labels)
+
+    def _check_moved(
+        self, source: NDArray[Any], moved: NDArray[Any], target: NDArray[Any], labels: NDArray[Any] | None
+    ) -> None:
+        """Warn where an entropic plan has carried the source rows onto one point, or its classes onto each other."""
+        if self.solver == "exact" or len(moved) < FEW or len(target) < FEW:
+            return
+        spread, before = math.sqrt(moved.var(0).sum()), math.sqrt(target.var(0).sum())
+        remedy = f"Lower reg (now {self.reg:g})" + (", or use norm='robust'" if self.norm in ("max", None) else "")
+        if spread < LEFT * before:
+            warnings.warn(
+                f"OTDA has moved the source rows close to one point: their spread is {spread:.3g}, where the target's "
+                f"is {before:.3g}. What is learned on them says little. {remedy}, or use solver='exact'.",
+                UserWarning,
+                stacklevel=4,
+            )
+            return
+        had, has = (_between_classes(rows, labels) for rows in (source, moved))
+        if had > APART and has < LEFT * had:
+            warnings.warn(
+                f"OTDA has moved the source's classes onto each other: {has:.1%} of the variance lies between them, "
+                f"where it was {had:.1%}. {remedy}, or use solver='group_lasso', which keeps classes apart.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _scale(self, cost: NDArray[np.float64]) -> float:
         if self.norm is None:
             return 1.0
-        scale = float(cost.max() if self.norm == "max" else np.median(cost))
+        scale = float(np.median(cost) if self.norm == "median" else cost.max())
+        if self.norm == "robust" and self.solver != "exact" and (median := float(np.median(cost))) > 0:
+            scale = min(scale, OUTLYING * median)
         return scale if scale > 0 else 1.0  # equal points cost nothing in any unit
 
     def _solve(self, cost: NDArray[np.float64], labels: NDArray[Any] | None) -> NDArray[np.float64]:
@@ -149,6 +189,20 @@ class OTDA(AdaptingTransformer):
 
     def _move_fitted(self, source: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(source + self.displacement_)  # equal rows may be sent to different places
+
+
+def _between_classes(rows: NDArray[np.float64], labels: NDArray[Any] | None) -> float:
+    """The share of the variance that lies between the classes, less what chance makes of it; 0 without classes."""
+    if labels is None or labels.dtype.kind not in "iubUSO":
+        return 0.0
+    classes, members = np.unique(labels, return_inverse=True)
+    n, k = len(rows), len(classes)
+    if k < 2 or n - k < FEW:
+        return 0.0
+    one_hot = np.eye(k)[members]  # (n, k)
+    means = (one_hot.T @ rows) / one_hot.sum(0)[:, None]
+    within, total = np.square(rows - means[members]).sum(), np.square(rows - rows.mean(0)).sum()
+    return 1.0 - float(within / total) * (n - 1) / (n - k) if total > 0 else 0.0
 
 
 def _check_classes(labels: NDArray[Any] | None) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from landbridge.benchmarks.cell import Job, cell_identity, load_cell_data, run_cell
 from landbridge.benchmarks.normalisation import with_normalisation
+from landbridge.benchmarks.scores import read_outputs
 from landbridge.benchmarks.suite import choose_backbone, read_suite
 from landbridge.benchmarks.workers import run_jobs
 
@@ -78,8 +79,7 @@ def main() -> None:
                 scores[weight].append((float("-inf"), 0.0))
                 continue
             last = sorted((job.folder / "outputs").glob("step-*.npz"))[-1]
-            with np.load(last, allow_pickle=False) as stored:
-                score = information(stored["target_train/logits"])
+            score = information(read_outputs(last, features=False).target.logits)
             holdout = outcome.result.checkpoints[-1].source_holdout or float("nan")
             scores[weight].append((score, holdout))
             print(f"weight {weight:g} {task}: information {score:.3f}, source hold-out {100 * holdout:.1f}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import landbridge as lb
 from landbridge import OTDA
 
 SOLVERS = ["exact", "sinkhorn", "group_lasso"]
+NORMS = ("robust", "max", "median", None)
 
 
 def domains(n_s=12, n_t=15, d=2, seed=0):
@@ -152,8 +154,12 @@ def test_each_setting_changes_the_plan(solver, setting):
 def test_the_norm_divides_the_cost():
     X, y, domain = lb.pack(*domains())
     cost = ((X[:12, None] - X[None, 12:]) ** 2).sum(-1)
-    scales = {norm: OTDA(norm=norm).fit(X, y, domain).cost_scale_ for norm in ("max", "median", None)}
-    assert scales == pytest.approx({"max": cost.max(), "median": np.median(cost), None: 1.0})
+    scales = {norm: OTDA("sinkhorn", norm=norm, reg=9.0).fit(X, y, domain).cost_scale_ for norm in NORMS}
+    robust = 4 * np.median(cost)
+    assert robust < cost.max()
+    assert scales == pytest.approx({"robust": robust, "max": cost.max(), "median": np.median(cost), None: 1.0})
+    near = OTDA("sinkhorn").fit(X * 0 + np.arange(len(X))[:, None] % 2, y, domain)
+    assert near.cost_scale_ == 2.0  # the largest, where none is outlying
     same = np.ones((4, 2))
     assert OTDA().fit(same, None, [1, 1, -1, -1]).cost_scale_ == 1.0
 
@@ -200,3 +206,51 @@ def test_errors_are_sentences():
         OTDA("group_lasso").fit(X, np.zeros(len(X), int), domain)
     with pytest.raises(ValueError, match=r"no whole numbers\. For regression"):
         OTDA("group_lasso").fit(X, y + 0.5, domain)
+
+
+def word_counts(seed=0, n=150):
+    """Two classes of documents of very unequal length, and their labels: what counts of words look like."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    topics = rng.dirichlet(np.full(200, 0.1), size=2)
+    lengths = rng.lognormal(3.5, 1.2, size=n)
+    return rng.poisson(lengths[:, None] * (0.6 * topics[labels] + 0.4 * topics.mean(0))).astype(float), labels
+
+
+def test_a_few_long_rows_do_not_collapse_the_source_by_default():
+    """In units of the largest cost every row went to the mean of the target."""
+    (source, ys), (target, _) = word_counts(0), word_counts(0, n=140)
+    X, y, domain = lb.pack(source, ys, target)
+
+    def spread(otda):
+        moved = otda.fit(X, y, domain).source_ + otda.displacement_
+        return np.sqrt(moved.var(0).sum() / target.var(0).sum())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        robust = spread(OTDA("sinkhorn"))
+        with pytest.warns(UserWarning, match="close to one point: their spread .* Lower reg .* norm='robust'"):
+            largest = spread(OTDA("sinkhorn", norm="max", reg=1.0))
+    assert largest < 0.25 < 0.4 < robust
+
+
+def test_classes_that_are_moved_onto_each_other_are_said():
+    """The target's one direction of classes is short, its other one long: entropy blurs the short one alone."""
+    rng = np.random.default_rng(0)
+    ys = np.arange(80) % 2
+
+    def rows():
+        return np.column_stack([rng.normal(size=80) * 20, rng.normal(size=80) * 0.3 + 8 * ys])
+
+    X, y, domain = lb.pack(rows(), ys, rows())
+    with pytest.warns(UserWarning, match="classes onto each other: .*Lower reg .* solver='group_lasso'"):
+        OTDA("sinkhorn", reg=0.5).fit(X, y, domain)
+    OTDA("sinkhorn", reg=0.5).fit(X, np.where(domain > 0, rng.integers(0, 2, len(y)), -1), domain)  # nothing to lose
+
+
+def test_nothing_is_said_of_an_exact_plan_or_of_few_rows():
+    source, ys, target = domains()
+    OTDA("sinkhorn", reg=1e4).fit(*lb.pack(source, ys, target))
+    X, y, domain = lb.pack(*domains(30, 33))
+    OTDA().fit(X, y, domain)
+    OTDA("sinkhorn").fit(X, y, domain)
