@@ -155,6 +155,7 @@ def run_classical(adaptation: Row, rules: Rules, data: TaskData, *, seed: int) -
     with warnings.catch_warnings():
         if told:
             _ignore_unconverged()  # counted among the combinations already
+            warnings.filterwarnings("ignore", "OTDA has moved the source", UserWarning)  # labels chose it all the same
         moved = _move(adaptation.method, settings, source, labels, adapting)
     assert adaptation.classifier is not None
     predictions, fitted = _classify(adaptation.classifier, moved, source, labels, _rows(data.target_eval), seed)

@@ -18,7 +18,7 @@ __all__ = ["OTDA"]
 SOLVERS = ("exact", "sinkhorn", "group_lasso")
 NORMS = ("robust", "max", "median")
 OUTLYING = 4.0  # medians: among normal rows in 10 and more dimensions few squared distances, if any, are larger
-LEFT = 0.25  # of the spread, and of the variance between classes, below which it is lost
+LEFT_OF_SPREAD, LEFT_OF_CLASSES = 0.15, 0.25  # of the spread, and of the variance between classes: less is lost
 APART = 0.02  # of the variance between the source's classes: less is hardly there to be lost
 FEW = 20  # rows, of which no spread is judged
 
@@ -58,9 +58,9 @@ class OTDA(AdaptingTransformer):
 
     Warns:
         ConvergenceWarning: by ``fit``, if a solver has not converged, with what to change.
-        UserWarning: by ``fit``, if the moved source rows have less than a quarter of the target's spread (the root of
-            the total variance), or the classes less than a quarter of the share of the variance between them that they
-            had, with what to change.
+        UserWarning: by ``fit``, if the moved source rows have less than 0.15 of the target's spread (the root of the
+            total variance), or the classes less than a quarter of the share of the variance between them that they had,
+            with what to change.
 
     Raises:
         ValueError: by ``fit``, for unknown or non-positive settings, or a group lasso without source labels.
@@ -139,7 +139,7 @@ class OTDA(AdaptingTransformer):
             return
         spread, before = math.sqrt(moved.var(0).sum()), math.sqrt(target.var(0).sum())
         remedy = f"Lower reg (now {self.reg:g})" + (", or use norm='robust'" if self.norm in ("max", None) else "")
-        if spread < LEFT * before:
+        if spread < LEFT_OF_SPREAD * before:
             warnings.warn(
                 f"OTDA has moved the source rows close to one point: their spread is {spread:.3g}, where the target's "
                 f"is {before:.3g}. What is learned on them says little. {remedy}, or use solver='exact'.",
@@ -148,7 +148,7 @@ class OTDA(AdaptingTransformer):
             )
             return
         had, has = (_between_classes(rows, labels) for rows in (source, moved))
-        if had > APART and has < LEFT * had:
+        if had > APART and has < LEFT_OF_CLASSES * had:
             warnings.warn(
                 f"OTDA has moved the source's classes onto each other: {has:.1%} of the variance lies between them, "
                 f"where it was {had:.1%}. {remedy}, or use solver='group_lasso', which keeps classes apart.",

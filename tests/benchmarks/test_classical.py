@@ -196,6 +196,7 @@ def test_labels_of_the_scored_rows_tune_nothing():
     assert first.chosen == second.chosen
 
 
+@pytest.mark.filterwarnings("ignore:OTDA has moved the source")  # what the labels chose in the search
 def test_labels_of_the_validation_rows_do():
     data = made(inductive=True)
     chosen = []
