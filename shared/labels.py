@@ -155,6 +155,8 @@ def as_label_column(
             f"{function} needs {name} as classes: numbers, strings or booleans; got dtype {array.dtype}. Give each "
             "class a number or a name."
         )
+    if array.dtype.kind in "iuf":
+        array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "f":
         gone = np.isnan(array)
         if gone.any() and not missing:

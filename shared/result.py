@@ -259,6 +259,8 @@ def load(path: Path | str, network: nn.Module | None = None, *, device: torch.de
 def _names(about: dict[str, Any]) -> dict[str, Any]:
     """The classes and columns of a file; older ones have none."""
     classes, columns = about.get("classes"), about.get("columns")
+    if classes is not None and np.dtype(classes["dtype"]).kind not in "biufU":
+        raise ValueError(f"load: the file's classes are of dtype {classes['dtype']}, which no result has saved.")
     return {
         "classes": None if classes is None else np.array(classes["values"], dtype=classes["dtype"]),
         "columns": None if columns is None else tuple(tuple(c) if isinstance(c, list) else c for c in columns),

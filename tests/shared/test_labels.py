@@ -22,6 +22,8 @@ KINDS: dict[str, Any] = {
     "ids": (PLACES + 1) * 100000,
     "ids beyond 32 bits": PLACES + 2**60,
     "whole floats": PLACES + 1.0,
+    "of another machine": PLACES.astype(">i2"),
+    "long floats": PLACES.astype(np.longdouble),
     "half floats": torch.tensor(PLACES).bfloat16(),
     "tensor": torch.tensor(PLACES),
     "list": PLACES.tolist(),
@@ -48,6 +50,8 @@ def test_labels_of_every_kind_get_the_same_numbers(kind: str) -> None:
     assert numbers.tolist() == PLACES.tolist()
     assert classes.shape == (3,)
     assert classes.dtype.kind in "iufU"  # what a file can hold
+    if classes.dtype.kind != "U":
+        torch.from_numpy(classes)  # in this machine's byte order
     again = number_labels("f", "y", KINDS[kind], classes)
     assert again.numbers.tolist() == PLACES.tolist()
 
