@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..shared.checks import full_precision, nearest
 from ..shared.distances import squared_distances
+from ..shared.host_memory import check_pairs
 from ..shared.style import styled
 from ..transport.plans import exact_plan, sinkhorn_plan
 from .inputs import as_classes, as_pair
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PlanByClass", "plan_by_class"]
 
 Solver = Literal["exact", "sinkhorn"]
+COPIES = {"exact": 9, "sinkhorn": 6}  # matrices of all pairs that are held at once, POT's own counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,8 @@ def plan_by_class(
     named, numbers = as_classes(name, given, classes)
     classes_s, classes_t, k = numbers["source_classes"], numbers["target_classes"], len(named)
     used = choose_pair(x, y, most, name, seed)
+    n, m = len(used.source), len(used.target)
+    check_pairs(name, n, m, copies=COPIES[solver], instead=f"Pass a smaller most; it is {most} now.")
     cost = squared_distances(used.source.double(), used.target.double()).cpu().numpy()  # (n_s, n_t)
     plan = exact_plan(cost) if solver == "exact" else sinkhorn_plan(cost / (cost.max() or 1.0), reg)
     groups_s, groups_t = np.eye(k)[classes_s[used.source_rows]], np.eye(k)[classes_t[used.target_rows]]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..shared.checks import nearest
 from ..shared.estimator import AdaptingTransformer
-from .plans import exact_plan, group_lasso_plan, sinkhorn_plan
+from ..shared.host_memory import check_pairs
+from .plans import ENTROPIC_COPIES, EXACT_COPIES, exact_plan, group_lasso_plan, sinkhorn_plan
 
 __all__ = ["OTDA"]
 
@@ -123,6 +124,9 @@ class OTDA(AdaptingTransformer):
         if self.solver == "group_lasso":
             _check_classes(labels)
         source, target = source.astype(np.float64), target.astype(np.float64)
+        copies = 2 + (EXACT_COPIES if self.solver == "exact" else ENTROPIC_COPIES)  # the cost in two units
+        instead = "Draw fewer rows of each domain, or align by CORAL, which needs no matrix of both."
+        check_pairs("OTDA", len(source), len(target), copies=copies, instead=instead)
         cost = cdist(source, target, "sqeuclidean")  # (n_s, n_t)
         self.cost_scale_ = self._scale(cost)
         self.plan_ = self._solve(cost / self.cost_scale_, labels)

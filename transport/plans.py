@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..shared.checks import NonFiniteError
+from ..shared.host_memory import check_pairs
 
 __all__ = ["exact_plan", "group_lasso_plan", "sinkhorn_plan"]
 
 Plan = NDArray[np.float64]
+EXACT_COPIES, ENTROPIC_COPIES = 8, 5  # matrices of the cost's size held beside it: POT's arcs, kernels and plans
 
 
 def exact_plan(cost: ArrayLike, *, max_iter: int = 10_000_000) -> Plan:
@@ -36,7 +38,9 @@ def exact_plan(cost: ArrayLike, *, max_iter: int = 10_000_000) -> Plan:
     >>> exact_plan([[0.0, 1.0], [1.0, 0.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.5]]
     """
-    return _exact_plan(_check_cost("exact_plan", cost), max_iter)
+    matrix = _check_cost("exact_plan", cost)
+    _check_memory("exact_plan", matrix, EXACT_COPIES)
+    return _exact_plan(matrix, max_iter)
 
 
 def _exact_plan(cost: Plan, max_iter: int = 10_000_000) -> Plan:
@@ -85,6 +89,7 @@ def sinkhorn_plan(cost: ArrayLike, reg: float, *, max_iter: int = 1000, tol: flo
     [[0.3655, 0.1345], [0.1345, 0.3655]]
     """
     matrix = _check_cost("sinkhorn_plan", cost)
+    _check_memory("sinkhorn_plan", matrix, ENTROPIC_COPIES)
     _check_positive("sinkhorn_plan", reg=reg, max_iter=max_iter, tol=tol)
     scaled = _sinkhorn("sinkhorn_plan", matrix, reg, max_iter, tol)
     if scaled.violation > tol:
@@ -172,6 +177,7 @@ def group_lasso_plan(
     """
     name = "group_lasso_plan"
     matrix = _check_cost(name, cost)
+    _check_memory(name, matrix, ENTROPIC_COPIES + 3)
     _check_positive(name, reg=reg, max_iter=max_iter, tol=tol, max_outer_iter=max_outer_iter, outer_tol=outer_tol)
     if not math.isfinite(group_reg) or group_reg < 0:
         raise ValueError(f"{name} needs a finite group_reg >= 0; got {group_reg}.")
@@ -252,6 +258,11 @@ def _check_cost(function: str, cost: ArrayLike) -> Plan:
             "Check the features and logits that it comes from."
         )
     return matrix
+
+
+def _check_memory(function: str, cost: Plan, copies: int) -> None:
+    n, m = cost.shape
+    check_pairs(function, n, m, copies=copies, instead="Draw fewer rows of each domain: the plan is a matrix of both.")
 
 
 def _check_positive(function: str, **settings: Any) -> None:
