@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.arrays import as_logits
 from ..shared.seeds import derive_seed
-from .inputs import as_class_numbers, as_class_scores
+from .inputs import as_class_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +40,7 @@ class Calibration:
         bin_accuracy: share of right predictions in each bin, (bins,); NaN in an empty one.
         bin_counts: rows in each bin, (bins,).
         n: rows.
+        note: how the logits were read, if not as logits.
     """
 
     error: float
@@ -54,6 +56,7 @@ class Calibration:
     bin_accuracy: Array
     bin_counts: NDArray[np.int64]
     n: int
+    note: str = ""
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The reliability diagram: accuracy against confidence, bins with more rows drawn larger."""
@@ -93,7 +96,8 @@ def calibration(
     Needs labels, so on the target it can be had only where some are known.
 
     Args:
-        logits: (n, k).
+        logits: (n, k). Rows that are not negative and sum to 1 are probabilities (``predict_proba``): their logarithm
+            is taken, and the ``note`` says so.
         labels: class numbers, (n,), from 0 to k - 1.
         bins: m >= 1.
         adaptive: bins of equally many rows.
@@ -116,7 +120,7 @@ def calibration(
     >>> half.error, half.brier, half.confidence
     (0.0, 0.5, 0.5)
     """
-    scores = as_class_scores("calibration", "logits", logits)
+    [scores], note = as_logits("calibration", logits=logits)
     n, k = scores.shape
     classes = as_class_numbers("calibration", "labels", labels, n, classes=k)
     if bins < 1 or draws < 1:
@@ -160,6 +164,7 @@ def calibration(
         bin_accuracy=accuracy,
         bin_counts=counts,
         n=n,
+        note=note,
     )
 
 
@@ -171,7 +176,7 @@ def fit_temperature(logits: Any, labels: Any) -> float:
     which is convex in 1/T. Above 1: the classifier is overconfident. It changes no prediction.
 
     Args:
-        logits: z, (n, k), of rows that the classifier was not trained on.
+        logits: z, (n, k), of rows that the classifier was not trained on; of probabilities the logarithm is taken.
         labels: class numbers, (n,), from 0 to k - 1.
 
     Returns:
@@ -186,7 +191,7 @@ def fit_temperature(logits: Any, labels: Any) -> float:
     >>> round(fit_temperature([[2.0, 0.0]] * 4, [0, 0, 0, 1]), 3)  # right in 3 of 4: log 3 = 2 / T
     1.82
     """
-    scores = as_class_scores("fit_temperature", "logits", logits)
+    [scores], _ = as_logits("fit_temperature", logits=logits)
     classes = as_class_numbers("fit_temperature", "labels", labels, len(scores), classes=scores.shape[1])
     return temperature_of(scores, classes)
 

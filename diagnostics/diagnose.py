@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..shared.arrays import as_logits
 from ..shared.evaluate import forward_all
 from ..shared.files import write_atomically
 from ..shared.frames import align, column_names, is_frame, read_frame
 from ..shared.labels import as_label_column, number_labels, number_together
 from ..shared.network import Network
 from ..shared.result import FitResult
-from .inputs import as_class_scores, as_classes, as_pair
+from .inputs import as_classes, as_pair
 from .verdict import Verdict, decide
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def diagnose(
             numbers from 0, names that stand in ``classes``, or, of a network that ``adapt`` trained, labels as there.
         network: a :class:`~landbridge.Network` or what ``fit`` or ``adapt`` gave back: its features are compared, its
             logits used.
-        source_logits: of a classifier of your own, (n_s, k), together with ``target_logits``.
+        source_logits: of a classifier of your own, (n_s, k), together with ``target_logits``; of probabilities (rows
+            that sum to 1) the logarithm is taken, and the page says so.
         target_logits: (n_t, k).
         evaluate: labels of the target, (n_t,). They are scored against, on the page, and **change no verdict**.
         classes: names of the classes, in the order of their numbers (of the labels, where these are no numbers from 0);
@@ -198,7 +200,7 @@ def diagnose(
         names = None if columns is None else [str(name) for name in columns]
     x, z = as_pair("diagnose", source, target, least=LEAST_ROWS)
     _check_size(x, z)
-    logits = _logits(x, z, source_logits, target_logits)
+    logits, read_as = _logits(x, z, source_logits, target_logits)
     known = _as_classes(x, z, source_labels, evaluate, logits, classes, own)
     if names is not None and len(names) != x.shape[1]:
         raise ValueError(f"diagnose needs one name a feature, {x.shape[1]} of them; got {len(names)}.")
@@ -208,6 +210,7 @@ def diagnose(
         source_labels=known.source,
         source_logits=None if logits is None else logits[0],
         target_logits=None if logits is None else logits[1],
+        names=None if names is None else [_short(name) for name in names],
         level=level,
         seed=seed,
     )
@@ -216,6 +219,8 @@ def diagnose(
     facts = [("source rows", f"{len(x)}"), ("target rows", f"{len(z)}"), ("features", f"{x.shape[1]}")]
     if known.names:
         facts.append(("classes", f"{len(known.names)}"))
+    if read_as:
+        facts.append(("logits", read_as))
     names = None if names is None else [_short(name) for name in names]
     return Diagnosis(
         verdict=verdict,
@@ -356,13 +361,15 @@ def _check_size(x: Tensor, z: Tensor) -> None:
         )
 
 
-def _logits(x: Tensor, z: Tensor, source: Any, target: Any) -> _Logits | None:
+def _logits(x: Tensor, z: Tensor, source: Any, target: Any) -> tuple[_Logits | None, str]:
+    """The logits of both domains, and how they were read if not as logits."""
     if (source is None) != (target is None):
         missing = "source_logits" if source is None else "target_logits"
         raise ValueError(f"diagnose needs the logits of both domains; {missing} is missing. Pass both, or neither.")
     if source is None:
-        return None
-    found = as_class_scores("diagnose", "source_logits", source), as_class_scores("diagnose", "target_logits", target)
+        return None, ""
+    (of_source, of_target), note = as_logits("diagnose", source_logits=source, target_logits=target)
+    found = of_source, of_target
     for domain, scores, rows in (("source", found[0], x), ("target", found[1], z)):
         if len(scores) != len(rows):
             raise ValueError(
@@ -374,7 +381,7 @@ def _logits(x: Tensor, z: Tensor, source: Any, target: Any) -> _Logits | None:
             f"diagnose needs logits of one classifier; got {found[0].shape[1]} classes in source_logits and "
             f"{found[1].shape[1]} in target_logits."
         )
-    return found
+    return found, note
 
 
 def _spectra(x: Tensor, z: Tensor, seed: int) -> Spectra | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.arrays import as_logits
 from ..shared.checks import nearest
 from ..shared.seeds import derive_seed
 from .bootstrap import check_interval
@@ -46,6 +47,7 @@ class EstimatedAccuracy:
         target_scores: each target row's, (n_t,).
         n_source: rows of the source used.
         n_target: rows of the target used.
+        note: how the logits were read, if not as logits.
     """
 
     value: float
@@ -60,6 +62,7 @@ class EstimatedAccuracy:
     target_scores: Array
     n_source: int
     n_target: int
+    note: str = ""
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """How the scores of both domains are distributed, with the threshold; for agreement, its share."""
@@ -127,7 +130,8 @@ def estimated_accuracy(
     disagree, none is to be trusted. The interval is that of resampled rows (percentiles), and knows nothing of this.
 
     Args:
-        source_logits: (n_s, k), of source rows that the classifier was **not** trained on.
+        source_logits: (n_s, k), of source rows that the classifier was **not** trained on. Rows that are not negative
+            and sum to 1 are probabilities: their logarithm is taken, and the ``note`` says so.
         source_labels: class numbers of these rows, (n_s,), from 0 to k - 1.
         target_logits: (n_t, k).
         method: ``"atc"``, ``"atc-confidence"`` or ``"difference-of-confidences"``.
@@ -154,8 +158,7 @@ def estimated_accuracy(
     name = "estimated_accuracy"
     if method not in get_args(Way):
         raise ValueError(f"{name}: " + nearest("method", method, get_args(Way)))
-    source = as_class_scores(name, "source_logits", source_logits)
-    target = as_class_scores(name, "target_logits", target_logits)
+    (source, target), note = as_logits(name, source_logits=source_logits, target_logits=target_logits)
     if source.shape[1] != target.shape[1]:
         raise ValueError(
             f"{name} needs the same classes in both domains; got source_logits {source.shape} and target_logits "
@@ -191,6 +194,7 @@ def estimated_accuracy(
         target_scores=t,
         n_source=len(s),
         n_target=len(t),
+        note=note,
     )
 
 

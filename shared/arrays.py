@@ -12,8 +12,11 @@ from torch import Tensor
 from .checks import NonFiniteError
 from .frames import is_frame, read_frame
 from .labels import as_label_column
+from .probe import are_probabilities
 
-__all__ = ["as_class_numbers", "as_class_scores", "as_rows"]
+__all__ = ["TAKEN_AS_LOGARITHMS", "as_class_numbers", "as_class_scores", "as_logits", "as_rows"]
+
+TAKEN_AS_LOGARITHMS = "probabilities were given (rows that sum to 1) and are taken as logits by their logarithm"
 
 
 def as_rows(function: str, name: str, value: Any, *, least: int = 2) -> Tensor:
@@ -105,6 +108,36 @@ def as_class_scores(function: str, name: str, value: Any) -> NDArray[np.float64]
             "one-logit head z becomes numpy.stack([0 * z, z], -1)."
         )
     return np.asarray(as_rows(function, name, value, least=1).double().cpu().numpy())
+
+
+def as_logits(function: str, **given: Any) -> tuple[list[NDArray[np.float64]], str]:
+    """Logits of one classifier by the name of their argument, each (n, k); of probabilities the logarithm.
+
+    Classifiers of scikit-learn have ``predict_proba`` alone; the softmax of a logarithm gives it back. A probability of
+    0 is taken as the smallest number above it.
+
+    Returns:
+        The logits in the order given, and a note that says so if probabilities came.
+
+    Raises:
+        TypeError, ValueError: as :func:`as_class_scores`; or for probabilities in one argument and logits in another.
+
+    >>> [found], note = as_logits("f", logits=[[0.25, 0.75], [0.5, 0.5]])
+    >>> np.exp(found).round(2).tolist(), note[:24]
+    ([[0.25, 0.75], [0.5, 0.5]], 'probabilities were given')
+    """
+    found = {name: as_class_scores(function, name, value) for name, value in given.items()}
+    squashed = [name for name, scores in found.items() if are_probabilities(torch.from_numpy(scores))]
+    if not squashed or len({scores.shape[1] for scores in found.values()}) > 1:  # that is the caller's to say
+        return list(found.values()), ""
+    if len(squashed) < len(found):
+        others = ", ".join(name for name in found if name not in squashed)
+        raise ValueError(
+            f"{function} needs logits of one kind; got probabilities in {squashed[0]}, whose rows sum to 1, and none "
+            f"in {others}. Pass logits in both, or probabilities in both."
+        )
+    least = np.finfo(np.float64).tiny
+    return [np.log(np.maximum(scores, least)) for scores in found.values()], TAKEN_AS_LOGARITHMS
 
 
 def _array(function: str, name: str, value: Any) -> NDArray[Any]:

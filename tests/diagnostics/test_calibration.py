@@ -124,7 +124,7 @@ def test_the_temperature_has_a_likelihood_without_a_slope() -> None:
 
 
 def test_the_temperature_stays_in_its_range() -> None:
-    assert fit_temperature([[1.0, 0.0], [0.0, 1.0]], [0, 1]) == 0.05  # no error
+    assert fit_temperature([[2.0, 0.0], [0.0, 2.0]], [0, 1]) == 0.05  # no error
     assert fit_temperature([[1.0, 0.0], [0.0, 1.0]], [1, 0]) == 20.0  # nothing but errors
     assert fit_temperature([[5000.0, 0.0]] * 2, [0, 1]) == 20.0
 
@@ -154,3 +154,24 @@ def test_the_plot_shows_every_bin_that_is_not_empty() -> None:
     np.testing.assert_allclose(points, np.stack([found.bin_confidence[used], found.bin_accuracy[used]], 1))
     assert "ECE" in ax.get_title()
     assert found.plot(ax) is ax
+
+
+def test_probabilities_are_read_by_their_logarithm() -> None:
+    """scikit-learn has predict_proba alone: a calibrated classifier had an error of 0.22 and p = 0.002."""
+    rng = np.random.default_rng(0)
+    logits = 1.5 * rng.normal(size=(2000, 4))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.array([rng.choice(4, p=row) for row in p])
+    plain, read, rounded = (calibration(given, labels) for given in (logits, p, p.astype(np.float16)))
+    assert read.error == pytest.approx(plain.error, abs=1e-9)
+    assert read.p_value > 0.05
+    assert rounded.error == pytest.approx(plain.error, abs=2e-3)
+    assert "taken as logits by their logarithm" in read.note
+    assert plain.note == ""
+    assert fit_temperature(p, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-4)
+
+
+def test_certain_probabilities_have_a_logarithm() -> None:
+    sure = calibration([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], [0, 1, 0])
+    assert (sure.error, sure.confidence, sure.log_loss) == (0.0, 1.0, 0.0)
+    assert np.isfinite(calibration([[1.0, 0.0], [0.0, 1.0]], [1, 1]).log_loss)

@@ -205,3 +205,20 @@ def test_the_plot_shows_both_domains_and_the_threshold(way: Any) -> None:
 def test_the_plot_of_agreement_shows_its_share() -> None:
     ax = agreement(np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]])).plot()
     assert [bar.get_height() for bar in ax.containers[0]] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("method", ["atc", "atc-confidence", "difference-of-confidences"])
+def test_probabilities_are_read_by_their_logarithm(method: str) -> None:
+    rng = np.random.default_rng(0)
+    source, target = 2 * rng.normal(size=(300, 3)), rng.normal(size=(200, 3))
+    labels = source.argmax(1)
+    labels[::5] = 0
+    p, q = (np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in (source, target))
+    plain = estimated_accuracy(source, labels, target, method=method, bootstrap=0)
+    read = estimated_accuracy(p, labels, q, method=method, bootstrap=0)
+    assert read.value == pytest.approx(plain.value, abs=1e-6)
+    assert read.temperature == pytest.approx(plain.temperature, rel=1e-3)
+    assert "logarithm" in read.note
+    assert plain.note == ""
+    with pytest.raises(ValueError, match="probabilities in source_logits, whose rows sum to 1, and none in target_log"):
+        estimated_accuracy(p, labels, target, method=method, bootstrap=0)
