@@ -1,10 +1,9 @@
-"""Bootstrap intervals of distances: rows drawn, rows resampled, and an interval that knows of its bias."""
+"""Bootstrap intervals of distances: rows drawn, rows resampled, and what becomes of both."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,9 @@ from torch import Tensor
 
 from ..shared.counts import check_count, check_interval
 from ..shared.seeds import generator
+from .copies import distinct_pair
 from .inputs import as_pair
+from .intervals import squared_interval
 from .results import Distance
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "at_most",
     "basic_interval",
     "check_interval",
-    "normal_interval",
     "overflow",
     "pair_of_rows",
     "resampled_counts",
@@ -97,27 +97,6 @@ def basic_interval(value: float, draws: Array, level: float, *, least: float = 0
     return max(least, float(2 * value - low)), max(least, float(2 * value - high))
 
 
-def normal_interval(value: float, draws: Array, level: float, *, least: float = 0.0) -> tuple[float, float]:
-    r"""The normal interval about the estimate less its bias, for draws too few to have quantiles.
-
-    .. math:: \hat\theta - (\bar\theta^* - \hat\theta) \pm z_{(1 + \ell)/2} \, s^*
-
-    Args:
-        value: the estimate.
-        draws: its values on resamples, (bootstrap,), of mean and standard deviation (b - 1) with a star.
-        level: l, between 0 and 1.
-        least: of the distance; ends below it are cut off.
-
-    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 5.2.1.
-
-    >>> [round(end, 3) for end in normal_interval(1.0, np.array([1.0, 1.2]), 0.95)]
-    [0.623, 1.177]
-    """
-    centre = 2 * value - draws.mean()
-    half = NormalDist().inv_cdf((1 + level) / 2) * draws.std(ddof=1)
-    return max(least, float(centre - half)), max(least, float(centre + half))
-
-
 def pair_of_rows(function: str, source: Any, target: Any, most: int, seed: int) -> tuple[Tensor, Tensor, str]:
     """Both domains' rows in float64, at most so many of each, and a note that says so.
 
@@ -142,7 +121,8 @@ def pair_of_rows(function: str, source: Any, target: Any, most: int, seed: int) 
         if len(rows) > most
     ]
     x, y = at_most(x, most, function, seed, "source"), at_most(y, most, function, seed, "target")
-    return x.to(_precision(x)), y.to(_precision(y)), "; ".join(notes)
+    x, y, copies = distinct_pair(x, y, seed=seed)  # of copies, resamples vary too little
+    return x.to(_precision(x)), y.to(_precision(y)), "; ".join(filter(None, [*notes, copies]))
 
 
 def _precision(rows: Tensor) -> torch.dtype:
@@ -158,10 +138,14 @@ def as_distance(
     *,
     scale: str,
     note: str = "",
-    normal: bool = False,
+    noise: float | None = None,
+    own_variance: float = 0.0,
+    tails: float = 1.0,
     transform: Callable[[float], float] | None = None,
 ) -> Distance:
-    """The result object, with the interval that these resamples give.
+    """The result object of a squared distance, with the interval that these resamples give.
+
+    The interval is :func:`~landbridge.diagnostics.intervals.squared_interval`.
 
     Args:
         name: of the distance.
@@ -171,7 +155,9 @@ def as_distance(
         sizes: rows of source and target used.
         scale: units.
         note: what else is to be said; resamples that gave no number are counted there.
-        normal: the normal interval instead of the basic one.
+        noise: what chance alone adds to the square, where the value is an estimate without it.
+        own_variance: of the value, from what is not resampled.
+        tails: factor of bias and variance for what resamples leave out.
         transform: increasing; applied to value and ends, if the resampled statistic is not yet the distance.
 
     Raises:
@@ -187,7 +173,9 @@ def as_distance(
             left_out = f"{len(draws) - len(numbers)} of {len(draws)} resamples gave no number and are left out"
             note = f"{note}; {left_out}" if note else left_out
         if len(numbers) > 1:
-            low, high = (normal_interval if normal else basic_interval)(value, numbers, level)
+            low, high = squared_interval(
+                value, numbers, level, min(sizes), noise=noise, own_variance=own_variance, tails=tails
+            )
         if value > high:
             noise = "the value is mostly sampling noise: of distributions, the interval is to be read"
             note = f"{note}; {noise}" if note else noise

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..shared.checks import full_precision, nearest
 from ..shared.seeds import derive_seed, generator
 from .blocks import centre_, pool_rows, pooled_bandwidth
+from .copies import distinct_pair
 from .inputs import as_pair, in_range
 from .random_features import fourier_features, frequencies
 from .results import TwoSampleTest
@@ -89,6 +90,7 @@ def classifier_test(
     """
     x, y = as_pair("classifier_test", source, target)
     _check(score, folds, permutations, seed)
+    x, y, copies = distinct_pair(x, y, seed=seed)
     n_s, n_t = len(x), len(y)
     x, y, _ = in_range(x, y)
     rows = pool_rows(x, y)
@@ -110,6 +112,7 @@ def classifier_test(
     observed, null = float(statistics[0]), statistics[1:].numpy()
     hits = int((null >= observed - 1e-9).sum())  # shares of pairs of rows: equal ones differ by rounding alone
     name = "classifier two-sample test (AUC)" if score == "auc" else "classifier two-sample test (accuracy)"
+    note = "; ".join(filter(None, [note, copies]))
     return TwoSampleTest(name, observed, (1 + hits) / (1 + permutations), n_s, n_t, null, note)
 
 

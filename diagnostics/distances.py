@@ -175,8 +175,9 @@ def kernel_distance(
     lies on both sides of 0, and is **not** cut off there.
 
     In a resample a row meets its own copies, at distance 0; those pairs are left out, so that the resamples lie around
-    the estimate and not above it. The interval is the basic bootstrap's, cut off at 0, for the one bandwidth. The
-    kernel is computed once, in blocks, for all resamples.
+    the estimate and not above it. The interval, for the one bandwidth, is
+    :func:`~landbridge.diagnostics.intervals.squared_interval`, the noise being known: it is what the pairs of a row
+    with itself would add. The kernel is computed once, in blocks, for all resamples.
 
     Args:
         source: (n_s, d), or (n_s, ...), which is flattened; at least 2 rows.
@@ -213,9 +214,17 @@ def kernel_distance(
     gamma = float(bandwidth) if bandwidth is not None else pooled_bandwidth(pool_rows(x, y), seed=seed)
     if not math.isfinite(gamma):
         raise overflow(name)
-    values = _discrepancies(x, y, gaussian_profile(gamma, int(kernels)), bootstrap, name, seed)
-    sizes = len(x), len(y)
-    return as_distance("MMD", float(values[0]), list(values[1:]), level, sizes, scale="squared, at most 2", note=note)
+    values, noise = _discrepancies(x, y, gaussian_profile(gamma, int(kernels)), bootstrap, name, seed)
+    return as_distance(
+        "MMD",
+        float(values[0]),
+        list(values[1:]),
+        level,
+        (len(x), len(y)),
+        scale="squared, at most 2",
+        note=note,
+        noise=noise,
+    )
 
 
 @full_precision
@@ -254,14 +263,26 @@ def energy_distance(
     name = "energy_distance"
     check_interval(name, bootstrap, level)
     x, y, note = pair_of_rows(name, source, target, most, seed)
-    values = _discrepancies(x, y, negative_distance, bootstrap, name, seed)
-    sizes = len(x), len(y)
-    scale = "units of the features"
-    return as_distance("energy distance", float(values[0]), list(values[1:]), level, sizes, scale=scale, note=note)
+    values, noise = _discrepancies(x, y, negative_distance, bootstrap, name, seed)
+    return as_distance(
+        "energy distance",
+        float(values[0]),
+        list(values[1:]),
+        level,
+        (len(x), len(y)),
+        scale="units of the features",
+        note=note,
+        noise=noise,
+    )
 
 
-def _discrepancies(x: Tensor, y: Tensor, profile: Profile, bootstrap: int, name: str, seed: int) -> Tensor:
-    """The unbiased squared MMD of the rows, then of each resample without pairs of copies, (1 + bootstrap,)."""
+def _discrepancies(
+    x: Tensor, y: Tensor, profile: Profile, bootstrap: int, name: str, seed: int
+) -> tuple[Tensor, float]:
+    """The unbiased squared MMD of the rows, then of each resample without pairs of copies, (1 + bootstrap,); its noise.
+
+    The noise is by how much the biased squared MMD, over all pairs of the rows, is larger: (k(0) - mean) / n of both.
+    """
     n_s, n_t = len(x), len(y)
     weights = torch.zeros(n_s + n_t, 3, 1 + bootstrap, dtype=x.dtype)
     source, target = _counts(n_s, n_t, bootstrap, name, seed)
@@ -271,8 +292,10 @@ def _discrepancies(x: Tensor, y: Tensor, profile: Profile, bootstrap: int, name:
     within_source, within_target, all_pairs = forms.view(3, 1 + bootstrap)
     across = (all_pairs - within_source - within_target) / 2
     pairs_s, pairs_t = (n * n - counts.double().square().sum(1) for n, counts in ((n_s, source), (n_t, target)))
-    values: Tensor = within_source / pairs_s + within_target / pairs_t - 2 * across / (n_s * n_t)
-    return values
+    means = within_source / pairs_s, within_target / pairs_t
+    values: Tensor = means[0] + means[1] - 2 * across / (n_s * n_t)
+    own = float(profile(torch.zeros(1, dtype=torch.float64)))
+    return values, (own - float(means[0][0])) / n_s + (own - float(means[1][0])) / n_t
 
 
 def _counts(n_s: int, n_t: int, bootstrap: int, name: str, seed: int) -> tuple[Tensor, Tensor]:
@@ -295,9 +318,9 @@ def covariance_distance(
 
     with n - 1 in the covariances, by :func:`~landbridge.coral.coral_distance`. 0 for identical samples, blind to the
     means, of degree 4 in the features. Of two samples of one distribution it is about 2 tr(C)^2 / (n 4 d^2) too large,
-    which is most of it where n < d; the interval takes that off: it is the basic bootstrap's, see
-    :func:`~landbridge.diagnostics.bootstrap.basic_interval`. All resamples are computed from one pass over the Gram
-    matrix, in blocks; with their own means.
+    which is most of it where n < d; the interval,
+    :func:`~landbridge.diagnostics.intervals.squared_interval`, takes that off. All resamples are computed from one
+    pass over the Gram matrix, in blocks; with their own means.
 
     Args:
         source: (n_s, d), or (n_s, ...), which is flattened; at least 2 rows.

@@ -17,6 +17,7 @@ from ..shared.labels import number_labels
 from ..shared.seeds import generator
 from ..shared.style import GREY, TARGET, axes, styled
 from .blocks import centre_, pooled_bandwidth
+from .copies import find_copies
 from .inputs import as_class_numbers, as_pair, in_range
 from .results import TwoSampleTest
 from .rows import is_whole
@@ -134,6 +135,9 @@ def mixture_test(
             f"mixture_test needs at least 19 draws for a p-value of 0.05, a whole number; got draws={draws!r}."
         )
     k = classes
+    copies = find_copies(x, z, seed=seed)
+    if copies.left_out:
+        x, y, z = x[copies.source_rows], y[copies.source_rows], z[copies.target_rows]
     counts = np.bincount(y, minlength=k)
     there = np.flatnonzero(counts >= LEAST)
     if len(there) < 2:
@@ -149,6 +153,7 @@ def mixture_test(
     x, z, _ = in_range(x, z)
     kept = np.isin(y, there)
     note = "random features; the level is approximate"
+    note += f"; {copies.note}" if copies.note else ""
     if not kept.all():
         note += f"; left out {k - len(there)} classes with fewer than {LEAST} source rows"
     rows = x[torch.as_tensor(kept, device=x.device)]

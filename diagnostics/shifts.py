@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..shared.checks import nearest
 from ..shared.seeds import derive_seed
 from ..shared.style import GREY, INK, TARGET, axes, styled
+from .copies import distinct_pair
 from .inputs import as_classes, as_pair
 from .results import TwoSampleTest
 from .rows import is_whole
@@ -44,8 +45,9 @@ class FeatureShift:
             neither mean nor values vary, inf where two constants differ.
         spread_ratio: the target's standard deviation over the source's, (d,); 1 where both are 0.
         correction: ``"holm"`` or ``"benjamini-hochberg"``.
-        n_source: rows of the source.
+        n_source: rows of the source that were tested.
         n_target: rows of the target.
+        note: what was left out, if copies of rows were.
     """
 
     names: tuple[str, ...]
@@ -57,6 +59,7 @@ class FeatureShift:
     correction: Correction
     n_source: int
     n_target: int
+    note: str = ""
 
     def shifted(self, level: float = 0.05) -> list[str]:
         """The features whose adjusted p-value is at most this level, the largest difference first."""
@@ -191,6 +194,7 @@ def feature_shift(
     _check_correction("feature_shift", correction)
     if names is not None and len(names) != x.shape[1]:
         raise ValueError(f"feature_shift needs one name a feature, {x.shape[1]} of them; got {len(names)}.")
+    x, y, note = distinct_pair(x, y)
     parts = [
         _by_feature(
             x[:, start : start + COLUMNS].double().cpu().numpy(), y[:, start : start + COLUMNS].double().cpu().numpy()
@@ -208,6 +212,7 @@ def feature_shift(
         correction=correction,
         n_source=len(x),
         n_target=len(y),
+        note=note,
     )
 
 

@@ -21,6 +21,7 @@ from .blocks import (
     pool_rows,
     pooled_bandwidth,
 )
+from .copies import distinct_pair
 from .inputs import as_pair
 from .random_features import feature_discrepancies, frequencies, projected_energies
 from .results import TwoSampleTest
@@ -65,7 +66,8 @@ def kernel_test(
     random permutations of the domains with a statistic at least as large, the observed one counted in:
     (1 + hits) / (1 + permutations). Nothing else depends on which row is of which domain, the bandwidth neither, so
     the test is exact for any size: without a shift p <= a has probability at most a. Rows must be independent (frames
-    of one video are not). It sees any difference of the distributions, given rows enough.
+    of one video are not); of rows repeated within their domain one each is tested, and the ``note`` says so, see
+    :func:`~landbridge.diagnostics.copies.find_copies`. It sees any difference of the distributions, given rows enough.
 
     Features count in the units they come in: columns of different units are better standardised first, by both domains
     together. Pass features of a network as they are.
@@ -111,6 +113,7 @@ def kernel_test(
             f"kernel_test needs bandwidth as a positive number, a squared distance; got {bandwidth!r}. Leave it out to "
             "have the median taken."
         )
+    x, y, copies = distinct_pair(x, y, seed=seed)
     rows = pool_for_distances(x, y)
     gamma = pooled_bandwidth(rows, seed=seed) if bandwidth is None else float(bandwidth)
     if bandwidth is None and not gamma < LARGEST:
@@ -132,6 +135,7 @@ def kernel_test(
         unbiased=True,
         fast=by_features,
         fast_note=f"{FREQUENCIES} random frequencies in place of all pairs",
+        copies=copies,
         permutations=permutations,
         estimator=estimator,
         seed=seed,
@@ -175,6 +179,7 @@ def energy_test(
     """
     x, y = as_pair("energy_test", source, target)
     _check("energy_test", permutations, estimator, get_args(EnergyEstimator), seed)
+    x, y, copies = distinct_pair(x, y, seed=seed)
     rows = pool_for_distances(x, y)
 
     def by_projections(chosen: Tensor) -> Tensor:
@@ -189,6 +194,7 @@ def energy_test(
         unbiased=False,
         fast=by_projections,
         fast_note=f"{PROJECTIONS} random directions in place of all pairs",
+        copies=copies,
         permutations=permutations,
         estimator=estimator,
         seed=seed,
@@ -205,6 +211,7 @@ def _test(
     unbiased: bool,
     fast: Callable[[Tensor], Tensor],
     fast_note: str,
+    copies: str,
     permutations: int,
     estimator: str,
     seed: int,
@@ -229,6 +236,7 @@ def _test(
         raise _overflow(function, rows)
     tie = ROUNDING * torch.finfo(rows.dtype).eps * size  # equal statistics count as hits, however they are rounded
     hits = int((null >= observed - tie).sum())
+    note = "; ".join(filter(None, [note, copies]))
     return TwoSampleTest(name, observed, (1 + hits) / (1 + permutations), used_s, used_t, null, note)
 
 

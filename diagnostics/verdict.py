@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,19 +17,23 @@ from ..shared.labels import number_labels
 from ..shared.seeds import generator
 from ..weighting.label_shift import LabelShift, label_shift
 from .classifier_test import classifier_test
+from .copies import Copies, find_copies
 from .inputs import as_class_numbers, as_class_scores, as_pair, in_range
 from .mixture import MixtureTest, mixture_test, most_classes
 from .results import TwoSampleTest
 from .rows import choose_rows, is_number
 from .shifts import adjusted_p_values
 from .two_sample import kernel_test
-from .words import Words, say
+from .words import Lopsided, Words, say
 
 __all__ = ["KINDS", "Verdict", "decide"]
 
 KINDS = ("no shift found", "covariate", "label", "both", "shift of unknown kind")
 EXPLAINED = 0.5  # "both": at least half of the squared distance goes when the source takes the target's proportions
-LOPSIDED = 0.9  # of the variance in one feature: the others count for nothing in a distance
+ERRS = 5  # or the predicted proportions differ at a fifth of the level: where classes look different, classifiers err
+LOPSIDED = 0.9  # of the variance in few features: the others count for nothing in a distance
+FEW_FEATURES = 1 / 3  # of all, at most, where they are several
+UNIT_APART = 100.0  # times the variance of the middle one of the other features, that of each of several at least
 ROWS_OF_CLASSIFIER = 1000
 RIDGE = 0.1  # of the kernel ridge classifier, whose kernel is 1 on the diagonal
 MOST_ROWS = 20_000  # of each domain: beyond it, tests see no more than they do
@@ -40,13 +45,14 @@ class Verdict:
 
     Attributes:
         kind: one of ``KINDS``. ``covariate``: classes look different, p(x | y) has changed; ``label``: only their
-            proportions p(y) have; ``both``.
+            proportions p(y) have; ``both``: classes look different, and are predicted in clearly other proportions.
         level: the share of false alarms where there is no shift.
         p_value: of "there is no shift": the smallest of ``adjusted``.
         tests: those which decide whether there is a shift.
         adjusted: their p-values after Holm's correction, in the same order.
         mixture: whether the class proportions alone can explain the target; None without labels of the source.
         label_shift: the target's class proportions from predictions; None without labels of the source.
+        copies: exact copies among the rows, and which rows were tested.
         headline: the verdict in one sentence.
         sentences: what was found.
         sure: how sure that is.
@@ -61,6 +67,7 @@ class Verdict:
     adjusted: tuple[float, ...]
     mixture: MixtureTest | None
     label_shift: LabelShift | None
+    copies: Copies
     headline: str
     sentences: tuple[str, ...]
     sure: tuple[str, ...]
@@ -96,6 +103,7 @@ def decide(
     source_labels: Any = None,
     source_logits: Any = None,
     target_logits: Any = None,
+    names: Sequence[str] | None = None,
     level: float = 0.05,
     seed: int = 0,
 ) -> Verdict:
@@ -108,10 +116,14 @@ def decide(
     2. **Of which kind?** Only where there is one, each at the same level. The mixture test asks whether *some*
        proportions of the source's classes make the target; if not, p(x | y) has changed. The test of predicted
        proportions tells whether the classifier sees other proportions. Mixture rejected: ``covariate``, or ``both`` if
-       the predicted proportions differ as well *and* the proportions nearest to the target explain at least half of the
-       squared distance (an indication, not a test: a classifier that errs on the target sees other proportions too).
-       Mixture not rejected and proportions differ: ``label``. Neither, or no labels: ``shift of unknown kind``. The
-       level of this second part is approximate: it is right for many rows in each class.
+       the predicted proportions differ as well: at the level where the proportions nearest to the target explain at
+       least half of the squared distance, and else at a fifth of it (an indication, not a test: a classifier that errs
+       on the target sees other proportions too; docs/figures.md has counts). Mixture not rejected and proportions
+       differ: ``label``. Neither, or no labels: ``shift of unknown kind``. The level of this second part is
+       approximate: it is right for many rows in each class.
+
+    Rows must be independent. Exact copies are counted and said; rows that are repeated within their domain are tested
+    once, see :func:`~landbridge.diagnostics.copies.find_copies`.
 
     Without logits, a kernel ridge classifier learns on one half of the labelled source rows, and the other half serves
     for the proportions; the halves have the same share of each class, which makes that test conservative. Of more than
@@ -127,6 +139,7 @@ def decide(
         source_labels: labels of the source rows, (n_s,), of any kind; with logits class numbers from 0.
         source_logits: of a classifier which has not learned on these rows, (n_s, k).
         target_logits: of the same classifier, (n_t, k).
+        names: of the features, for the words; their numbers if left out.
         level: of false alarms, between 0 and 0.5.
         seed: of permutations, folds and draws.
 
@@ -145,6 +158,14 @@ def decide(
         raise ValueError(f"diagnose needs a level between 0 and 0.5, the share of false alarms; got {level!r}.")
     x, z = as_pair("diagnose", source, target)
     labels, scores = _labels_and_logits(x, z, source_labels, source_logits, target_logits)
+    names = [f"feature {column}" for column in range(x.shape[1])] if names is None else list(names)
+    if len(names) != x.shape[1]:
+        raise ValueError(f"diagnose needs one name a feature, {x.shape[1]} of them; got {len(names)}.")
+    copies = find_copies(x, z, seed=seed)
+    if copies.left_out:
+        x, z = x[copies.source_rows], z[copies.target_rows]
+        labels = None if labels is None else labels[copies.source_rows]
+        scores = None if scores is None else (scores[0][copies.source_rows], scores[1][copies.target_rows])
     of_x = choose_rows(len(x), MOST_ROWS, "diagnose", seed, "source")
     of_z = choose_rows(len(z), MOST_ROWS, "diagnose", seed, "target")
     x, z, _ = in_range(x[of_x], z[of_z])
@@ -174,7 +195,8 @@ def decide(
             labelled=labels is not None,
             fewest=_fewest(labels),
             rows=(len(x), len(z)),
-            lopsided=_lopsided(x, z),
+            lopsided=_lopsided(x, z, names),
+            copies=copies,
             many=most_classes() if _too_many(labels) else None,
         )
     )
@@ -186,6 +208,7 @@ def decide(
         adjusted=adjusted,
         mixture=evidence.mixture,
         label_shift=evidence.proportions,
+        copies=copies,
         headline=words.headline,
         sentences=words.sentences,
         sure=words.sure,
@@ -200,10 +223,11 @@ def _kind(p_value: float, evidence: _Evidence, level: float) -> str:
         return none
     if evidence.mixture is None or evidence.proportions is None:
         return unknown
-    proportions_differ = evidence.proportions.p_value <= level
+    p_proportions = evidence.proportions.p_value
     if not evidence.mixture.test.rejects(level):
-        return label if proportions_differ else unknown
-    return both if proportions_differ and evidence.mixture.explained >= EXPLAINED else covariate
+        return label if p_proportions <= level else unknown
+    enough = level if evidence.mixture.explained >= EXPLAINED else level / ERRS
+    return both if p_proportions <= enough else covariate
 
 
 def _labels_and_logits(
@@ -320,11 +344,18 @@ def _fewest(labels: NDArray[np.int64] | None) -> int | None:
     return int(counts[counts > 0].min())
 
 
-def _lopsided(x: Tensor, z: Tensor) -> float | None:
-    """The share of the variance that lies in one feature alone, where it is nearly all."""
+def _lopsided(x: Tensor, z: Tensor, names: Sequence[str]) -> Lopsided | None:
+    """The few features that hold nearly all of the variance, where there are such: columns in raw units."""
     if x.shape[1] < 3:
         return None
     variance = torch.cat([x, z]).double().var(0)
     total = float(variance.sum())
-    share = float(variance.max()) / total if total > 0 else 0.0
-    return share if share > LOPSIDED else None
+    if not 0 < total < math.inf:
+        return None
+    falling, order = variance.sort(descending=True)
+    count = int((falling.cumsum(0) <= LOPSIDED * total).sum()) + 1
+    if count > 1 and count > FEW_FEATURES * len(variance):
+        return None
+    if count > 1 and float(falling[count - 1]) < UNIT_APART * float(falling[count:].median()):
+        return None
+    return Lopsided(float(falling[:count].sum()) / total, tuple(names[int(column)] for column in order[:count]))

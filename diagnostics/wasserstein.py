@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..shared.checks import full_precision
 from ..shared.distances import squared_distances
+from ..shared.host_memory import check_pairs
 from ..shared.seeds import generator
 from .bootstrap import MOST, as_distance, check_interval, overflow, pair_of_rows, resampled_counts
 from .results import Distance
@@ -18,9 +19,11 @@ from .rows import is_number, is_whole
 __all__ = ["frechet_distance", "sinkhorn_divergence", "sliced_wasserstein"]
 
 SINKHORN_MOST = 1000  # its memory grows with the square of the rows
+SINKHORN_COPIES = 6  # matrices of all pairs that are held at once: costs and densities
 SINKHORN_STEPS = 1000
 SINKHORN_TOLERANCE = 1e-6  # the error of the value is of second order in it
 RESAMPLE_STEPS, RESAMPLE_TOLERANCE = 200, 1e-4
+SLICED_TAILS = 1.15  # quantile functions of resamples end at the sample's extremes
 FRECHET_SLOW, FRECHET_DRAWS = 128, 20  # above so many features each draw takes long, and few must do
 FRECHET_MOST = 1024  # features; above it even those would take minutes
 FRECHET_ROWS = 10  # a feature: with fewer the bias is not of first order any more
@@ -46,8 +49,8 @@ def sliced_wasserstein(
     sphere (for one feature there is one). The integral is exact for any n_s and n_t: both quantile functions are steps.
     0 for identical samples, in any order of the rows; of two finite samples of one distribution above 0.
 
-    The interval is the basic bootstrap's of SW_p^p, see
-    :func:`~landbridge.diagnostics.bootstrap.basic_interval`, for the same directions.
+    The interval is that of SW_p^2, :func:`~landbridge.diagnostics.intervals.squared_interval`, from resamples along the
+    same directions; what other directions would have given is added to its variance.
 
     Args:
         source: (n_s, d), or (n_s, ...), which is flattened.
@@ -85,22 +88,26 @@ def sliced_wasserstein(
     ys, y_order = (directions @ y.T).sort(dim=1)  # (L, n_t)
     steps = _Steps(len(x), len(y), x.device)
 
-    value = float(steps.power(xs, ys, p))
+    along = steps.powers(xs, ys, p)  # (L,)
+    value = float(along.mean())
     draws = []
     if bootstrap:
         x_counts = resampled_counts(len(x), bootstrap, name, seed, "source").to(x.device)
         y_counts = resampled_counts(len(y), bootstrap, name, seed, "target").to(x.device)
         for a, b in zip(x_counts, y_counts, strict=True):
-            draws.append(steps.power(_resampled(xs, x_order, a), _resampled(ys, y_order, b), p))
+            draws.append(steps.powers(_resampled(xs, x_order, a), _resampled(ys, y_order, b), p).mean() ** (2 / p))
+    slope = 2 / p * value ** (2 / p - 1) if value > 0 else 0.0  # of SW_p^2 in SW_p^p
     return as_distance(
         "sliced Wasserstein",
-        value,
+        value ** (2 / p),
         draws,
         level,
         (len(x), len(y)),
         scale="units of the features",
         note=note,
-        transform=lambda power: power ** (1 / p),
+        own_variance=slope**2 * float(along.var()) / projections if len(along) > 1 else 0.0,
+        tails=SLICED_TAILS,
+        transform=math.sqrt,
     )
 
 
@@ -114,14 +121,13 @@ class _Steps:
         self.widths = (ends.diff(prepend=ends.new_zeros(1)).double() / (n * m)).to(device)
         self.equal = n == m
 
-    def power(self, xs: Tensor, ys: Tensor, p: float) -> Tensor:
-        """The mean over lines of W_p^p, from sorted projections (L, n) and (L, m)."""
+    def powers(self, xs: Tensor, ys: Tensor, p: float) -> Tensor:
+        """W_p^p along each line, (L,), from sorted projections (L, n) and (L, m)."""
         if self.equal:
-            gaps: Tensor = (xs - ys).abs().pow(p)
-            return gaps.mean()
+            return (xs - ys).abs().pow(p).mean(1)
         gaps = (xs[:, self.source] - ys[:, self.target]).abs().pow(p)  # (L, at most n + m - 1)
-        over_lines: Tensor = gaps @ self.widths.to(gaps)
-        return over_lines.mean()
+        over_line: Tensor = gaps @ self.widths.to(gaps)
+        return over_line
 
 
 def _resampled(ordered: Tensor, order: Tensor, counts: Tensor) -> Tensor:
@@ -153,8 +159,8 @@ def sinkhorn_divergence(
 
     Solved in float64 by Sinkhorn's scalings, absorbed after a start in the log domain, between the domains moved to
     one mean: the squared distance of the means is then added, exactly. All resamples of the bootstrap are solved
-    together, from the potentials of the whole sample. The interval is the basic one, see
-    :func:`~landbridge.diagnostics.bootstrap.basic_interval`.
+    together, from the potentials of the whole sample. The interval is
+    :func:`~landbridge.diagnostics.intervals.squared_interval`.
 
     Args:
         source: (n_s, d), or (n_s, ...), which is flattened.
@@ -187,6 +193,9 @@ def sinkhorn_divergence(
     if not (is_number(regularisation) and math.isfinite(regularisation) and regularisation > 0):
         raise ValueError(f"{name} needs a finite regularisation > 0; got {regularisation!r}.")
     x, y, note = pair_of_rows(name, source, target, most, seed)
+    if x.device.type == "cpu":
+        larger = max(len(x), len(y))
+        check_pairs(name, larger, larger, copies=SINKHORN_COPIES, instead=f"Pass a smaller most; it is {most} now.")
     shift = x.mean(0) - y.mean(0)
     x, y = x - x.mean(0), y - y.mean(0)
     costs = [squared_distances(a, b) for a, b in ((x, y), (x, x), (y, y))]
@@ -280,10 +289,9 @@ def frechet_distance(
     and covariances alone, and is 0 up to rounding for identical samples. With fewer rows than features the covariances
     are singular; it exists all the same.
 
-    The interval is the basic bootstrap's, see :func:`~landbridge.diagnostics.bootstrap.basic_interval`. Above 128
-    features it is the normal one about the estimate less its bias, of 20 resamples at most; above 1024 there is none.
-    It takes off the first order of the bias: with fewer than ten rows a feature, value and interval are still too
-    large, and the note says so.
+    The interval is :func:`~landbridge.diagnostics.intervals.squared_interval`, above 128 features of 20 resamples at
+    most; above 1024 there is none. It takes off the first order of the bias: with fewer than ten rows a feature, value
+    and interval are still too large, and the note says so.
 
     Args:
         source: (n_s, d), or (n_s, ...), which is flattened.
@@ -332,7 +340,6 @@ def frechet_distance(
         (len(x), len(y)),
         scale="squared units of the features",
         note="; ".join(filter(None, notes)),
-        normal=d > FRECHET_SLOW,
     )
 
 

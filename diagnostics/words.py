@@ -6,13 +6,22 @@ import math
 from typing import NamedTuple
 
 from ..weighting.label_shift import ILL_CONDITIONED, LabelShift
+from .copies import Copies
 from .mixture import MixtureTest
 from .results import TwoSampleTest
 
 __all__ = ["Said", "Words", "p_text", "say"]
 
 FEW_ROWS = 10  # of a class: with fewer, the level of the mixture test is a guess
+DOUBTED = 0.01  # p of equal predicted proportions: below it no advice takes them for equal, whatever the level
 NAMED = 3  # tests that a sentence lists before it counts the others
+
+
+class Lopsided(NamedTuple):
+    """Features that hold nearly all of the variance."""
+
+    share: float
+    names: tuple[str, ...]
 
 
 class Words(NamedTuple):
@@ -28,7 +37,8 @@ class Words(NamedTuple):
     labelled: bool
     fewest: int | None  # rows of the source's smallest class
     rows: tuple[int, int]
-    lopsided: float | None  # share of the variance in one feature, where that is nearly all
+    lopsided: Lopsided | None = None
+    copies: Copies | None = None
     many: int | None = None  # how many classes the mixture test takes, where there are more
 
 
@@ -69,9 +79,11 @@ ADVICE = {
         "features of the domains mean mixed-up classes (Zhao et al., ICML 2019).",
     ),
     "both": (
-        'Begin with a method that does not force the domains onto each other as a whole, such as "mcc", or AdaBN.',
-        "Then align features (DANN, Deep CORAL) with the source resampled to the estimated proportions, and look at "
-        "the proportions again with the adapted network's logits.",
+        "Correct the proportions first: draw or weigh the source rows to the estimated ones, label_shift(...).weights, "
+        'as lb.adapt(..., label_shift="correct") does, and align with these rows (DANN, Deep CORAL). The source rows '
+        "as they are, aligned as a whole, would mix up classes (Zhao et al., ICML 2019).",
+        'Beside it try a method that does not force the domains onto each other as a whole, such as "mcc".',
+        "Look at the proportions again with the adapted network's logits: they assume that classes look the same.",
         "Keep what a label-free validator scores above source-only, and see that no class dies out in the predictions.",
     ),
     "shift of unknown kind": (
@@ -83,9 +95,23 @@ ADVICE = {
 }
 
 
+CAREFUL = (
+    'Then align features while training ("dann", "deepcoral") with source rows drawn to the estimated proportions '
+    '(lb.adapt(..., label_shift="correct")): the classes are predicted in other proportions, because the classifier '
+    'errs or because they have changed. "mcc" forces no proportions. Keep what a label-free validator scores above '
+    "source-only."
+)
+
+
 def say(words: Words) -> Said:
     """The sentences for what was found."""
     advice = list(ADVICE[words.kind])
+    if (
+        words.kind == "covariate"
+        and words.proportions is not None
+        and words.proportions.p_value <= max(DOUBTED, words.level)
+    ):
+        advice[1] = CAREFUL
     if words.kind == "shift of unknown kind" and words.labelled:
         advice[0] = "Find out the kind first: more labelled rows, or the logits of a better classifier, tell more."
     return Said(
@@ -114,7 +140,30 @@ def _found(words: Words) -> list[str]:
     else:
         others = "" if len(rejecting) == len(named) else f", of {len(named)} tests"
         first = f"Source and target are told apart by {_and(rejecting)}{others}."
-    return [first, *_of_the_kind(words)]
+    return [first, *_of_the_kind(words), *_of_the_copies(words.copies)]
+
+
+def _of_the_copies(copies: Copies | None) -> list[str]:
+    if copies is None or not copies.source + copies.target + copies.across:
+        return []
+    counts = [
+        f"{count} of {rows} {domain} rows are exact copies of earlier ones"
+        for count, rows, domain in (
+            (copies.source, copies.n_source, "source"),
+            (copies.target, copies.n_target, "target"),
+        )
+        if count
+    ]
+    if copies.across:
+        counts.append(f"{copies.across} of {copies.n_target} target rows stand in the source too")
+    if copies.left_out:
+        done = (
+            f"copies are no samples of their own, and repeated rows were tested once: {len(copies.source_rows)} source "
+            f"and {len(copies.target_rows)} target rows"
+        )
+    else:
+        done = "all rows were tested, since the copies lie as chance or few values would lay them"
+    return [f"{'; '.join(counts)}: {done}."]
 
 
 def _of_the_kind(words: Words) -> list[str]:
@@ -194,9 +243,11 @@ def _undecided(words: Words) -> list[str]:
             why = f"the source has more than {words.many} classes, which the mixture test does not take"
         found.append(f"Whether the classes look different, occur in other proportions, or both: {why}.")
     if words.lopsided is not None:
+        share, names = words.lopsided
+        what = "one feature" if len(names) == 1 else f"{len(names)} features"
         found.append(
-            f"What happens in most features: {100 * words.lopsided:.0f} % of the variance is of one feature. Scale the "
-            "columns, for example by their standard deviations in the source, and look again."
+            f"What happens in most features: {100 * share:.0f} % of the variance is of {what}, {_and(list(names))}. "
+            "Scale the columns, for example by their standard deviations in the source, and look again."
         )
     if words.proportions is not None and words.kind != "no shift found":
         whose = "a classifier learned on half of the source rows" if words.own_classifier else "the given logits"

@@ -11,10 +11,10 @@ from landbridge.diagnostics.bootstrap import (
     at_most,
     basic_interval,
     check_interval,
-    normal_interval,
     pair_of_rows,
     resampled_counts,
 )
+from landbridge.diagnostics.intervals import squared_interval
 
 
 def test_rows_are_drawn_once_and_in_their_order() -> None:
@@ -38,19 +38,15 @@ def test_every_row_is_resampled_as_often_as_any_other() -> None:
     assert (resampled_counts(20, 5, "x", 0) != resampled_counts(20, 5, "y", 0)).any()
 
 
-def test_the_intervals_take_off_the_bias_of_the_draws() -> None:
+def test_the_basic_interval_takes_off_the_bias_of_the_draws() -> None:
     draws = np.linspace(1.0, 3.0, 201)  # one above the estimate on average
     assert basic_interval(1.0, draws, 0.9, least=-5) == pytest.approx((2 - 2.9, 2 - 1.1))
-    low, high = normal_interval(1.0, draws, 0.9, least=-5)
-    assert (low + high) / 2 == pytest.approx(0)
-    assert (high - low) / 2 == pytest.approx(1.6448536 * draws.std(ddof=1))
 
 
-def test_the_intervals_end_at_the_least_distance() -> None:
+def test_the_basic_interval_ends_at_the_least_distance() -> None:
     draws = np.linspace(1.0, 3.0, 201)
     assert basic_interval(0.1, draws, 0.9) == (0.0, 0.0)
     assert basic_interval(1.0, draws, 0.9)[0] == 0
-    assert normal_interval(1.0, draws, 0.9)[0] == 0
 
 
 def test_the_transform_is_of_value_and_ends() -> None:
@@ -59,8 +55,10 @@ def test_the_transform_is_of_value_and_ends() -> None:
     root = as_distance("d", 4.0, draws, 0.9, (7, 8), scale="m", transform=lambda v: v**0.5)
     assert (root.value, root.low, root.high) == pytest.approx((2.0, plain.low**0.5, plain.high**0.5))
     assert (root.n_source, root.n_target, root.level, root.scale, root.note) == (7, 8, 0.9, "m", "")
-    normal = as_distance("d", 4.0, draws, 0.9, (7, 8), scale="m", normal=True)
-    assert (normal.low, normal.high) == normal_interval(4.0, np.linspace(3.0, 5.0, 41), 0.9)
+    assert (plain.low, plain.high) == squared_interval(4.0, np.linspace(3.0, 5.0, 41), 0.9, 7)  # rows of the smaller
+    known = as_distance("d", 4.0, draws, 0.9, (7, 8), scale="m", noise=1.0, own_variance=0.5, tails=1.2)
+    settings = {"noise": 1.0, "own_variance": 0.5, "tails": 1.2}
+    assert (known.low, known.high) == squared_interval(4.0, np.linspace(3.0, 5.0, 41), 0.9, 7, **settings)
     odd = as_distance("d", 4.0, [*draws, torch.tensor(float("nan"))], 0.9, (7, 8), scale="m")
     assert (odd.low, odd.high) == (plain.low, plain.high)
     assert odd.note == "1 of 42 resamples gave no number and are left out"

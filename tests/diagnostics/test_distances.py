@@ -82,7 +82,11 @@ def test_the_bandwidth_is_the_median_of_the_pooled_rows() -> None:
 def test_resamples_of_mmd_are_the_statistic_without_pairs_of_copies() -> None:
     x, y = gaussians(8, 6, shift=1.0)
     profile = FILE.gaussian_profile(3.0, 2)
-    values = FILE._discrepancies(x, y, profile, 20, "name", 5)
+    values, noise = FILE._discrepancies(x, y, profile, 20, "name", 5)
+    pooled = torch.cat([x, y]).double()
+    kernel = profile((pooled[:, None] - pooled).square().sum(2))
+    biased = kernel[:8, :8].mean() + kernel[8:, 8:].mean() - 2 * kernel[:8, 8:].mean()
+    assert noise == pytest.approx(float(biased - values[0]), rel=1e-9)  # what pairs of a row with itself add
     a, b = resampled_counts(8, 20, "name", 5, "source"), resampled_counts(6, 20, "name", 5, "target")
     for draw in range(20):
         again = slow_discrepancy(x.repeat_interleave(a[draw], 0), y.repeat_interleave(b[draw], 0), mixture_of_two)
@@ -91,7 +95,7 @@ def test_resamples_of_mmd_are_the_statistic_without_pairs_of_copies() -> None:
 
 def test_resamples_of_mmd_lie_around_the_estimate() -> None:
     x, y = gaussians(30, 30)  # plain resamples, with copies at distance 0, lie 2/30 above it
-    values = FILE._discrepancies(x, y, FILE.gaussian_profile(3.0, 1), 500, "name", 0)
+    values, _ = FILE._discrepancies(x, y, FILE.gaussian_profile(3.0, 1), 500, "name", 0)
     assert float(values[1:].mean()) == pytest.approx(float(values[0]), abs=0.006)
 
 

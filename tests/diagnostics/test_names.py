@@ -14,7 +14,7 @@ from landbridge import diagnostics
 
 @pytest.mark.parametrize("name", sorted(diagnostics._HOME))
 def test_every_name_is_what_its_file_defines(name: str) -> None:
-    home = importlib.import_module(f"landbridge.diagnostics.{diagnostics._HOME[name]}")
+    home = importlib.import_module(f".{diagnostics._HOME[name]}", "landbridge.diagnostics")
     assert name in home.__all__
     value = getattr(diagnostics, name)
     assert value is getattr(home, name)

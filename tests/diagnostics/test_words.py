@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from landbridge.diagnostics.copies import Copies
 from landbridge.diagnostics.mixture import MixtureTest
 from landbridge.diagnostics.results import TwoSampleTest
-from landbridge.diagnostics.words import ADVICE, HEADLINES, Words, p_text, say
+from landbridge.diagnostics.words import ADVICE, CAREFUL, HEADLINES, Lopsided, Words, p_text, say
 from landbridge.methods import METHODS
 from landbridge.weighting.label_shift import label_shift
 
@@ -30,7 +33,6 @@ def made_words(kind: str, **changes) -> Words:
         "labelled": True,
         "fewest": 50,
         "rows": (100, 120),
-        "lopsided": None,
     }
     return Words(**{**fields, **changes})
 
@@ -43,11 +45,12 @@ def test_every_kind_has_its_headline_and_advice() -> None:
 
 
 def test_methods_that_are_advised_exist() -> None:
-    named = {
-        word.strip('(),;."') for lines in ADVICE.values() for line in lines for word in line.split() if '"' in word
-    }
-    assert {name.removeprefix('method="') for name in named} <= {*METHODS, "adabn"}
+    advice = [line for lines in (*ADVICE.values(), (CAREFUL,)) for line in lines]
+    named = {word.strip('(),;.:"') for line in advice for word in line.split() if '"' in word}
+    settings = {name for name in named if name.startswith("label_shift=")}
+    assert {name.removeprefix('method="') for name in named - settings} <= {*METHODS, "adabn"}
     assert {"dann", "mcc", "deepcoral"} <= named
+    assert settings == {'label_shift="correct'}
 
 
 def test_the_rejecting_tests_are_named_with_corrected_p_values() -> None:
@@ -85,7 +88,16 @@ def test_no_shift_is_no_proof_and_says_its_rows() -> None:
         ("label", {}, "without target labels the two look alike"),
         ("shift of unknown kind", {"labelled": False}, "no labels of the source"),
         ("shift of unknown kind", {}, "the tests of the kind found nothing"),
-        ("no shift found", {"adjusted": (1.0, 1.0), "lopsided": 0.97}, "97 % of the variance is of one feature"),
+        (
+            "no shift found",
+            {"adjusted": (1.0, 1.0), "lopsided": Lopsided(0.97, ("area",))},
+            "97 % of the variance is of one feature, area",
+        ),
+        (
+            "no shift found",
+            {"adjusted": (1.0, 1.0), "lopsided": Lopsided(0.98, ("area", "worst area"))},
+            "98 % of the variance is of 2 features, area and worst area",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_said(kind: str, changes: dict[str, object], words: str) -> None:
@@ -115,3 +127,31 @@ def test_what_none_found_cannot_see_is_said() -> None:
 def test_too_many_classes_are_the_reason_where_they_are() -> None:
     said = say(made_words("shift of unknown kind", mixture=None, many=1024)).undecided
     assert any("the source has more than 1024 classes" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "level"), [(0.0004, 0.05), (0.009, 0.05), (0.04, 0.05), (0.0004, 0.001), (0.009, 0.001)]
+)
+def test_no_page_tells_of_other_proportions_and_advises_to_align_all_rows(p_value: float, level: float) -> None:
+    proportions = dataclasses.replace(made_words("both").proportions, p_value=p_value)
+    for kind in ("covariate", "both"):
+        said = " ".join(say(made_words(kind, level=level, proportions=proportions)).advice)
+        assert "estimated" in said
+        assert 'label_shift="correct"' in said
+    alike = dataclasses.replace(proportions, p_value=0.3)
+    assert "label_shift" not in " ".join(say(made_words("covariate", proportions=alike)).advice)
+
+
+def test_copies_are_counted_and_what_was_done_is_said() -> None:
+    def told(**changes) -> str:
+        rows = {"source_rows": np.arange(60), "target_rows": np.arange(50), "n_source": 180, "n_target": 50}
+        copies = Copies(**{"source": 120, "target": 0, "across": 0, **rows, **changes})
+        return say(made_words("covariate", copies=copies)).sentences[-1]
+
+    thinned = told()
+    assert "120 of 180 source rows are exact copies" in thinned
+    assert "tested once: 60 source and 50 target rows" in thinned
+    kept = told(source_rows=np.arange(180), across=7)
+    assert "7 of 50 target rows stand in the source too: all rows were tested" in kept
+    none = made_words("covariate", copies=Copies(0, 0, 0, np.arange(9), np.arange(9), 9, 9))
+    assert "copies" not in " ".join(say(none).sentences)
