@@ -124,8 +124,8 @@ def test_the_temperature_has_a_likelihood_without_a_slope() -> None:
 
 
 def test_the_temperature_stays_in_its_range() -> None:
-    assert fit_temperature([[2.0, 0.0], [0.0, 2.0]], [0, 1]) == 0.05  # no error
-    assert fit_temperature([[1.0, 0.0], [0.0, 1.0]], [1, 0]) == 20.0  # nothing but errors
+    assert fit_temperature([[1.0, 0.2], [0.2, 1.0]], [0, 1]) == 0.05  # no error
+    assert fit_temperature([[2.0, 0.0], [0.0, 2.0]], [1, 0]) == 20.0  # nothing but errors
     assert fit_temperature([[5000.0, 0.0]] * 2, [0, 1]) == 20.0
 
 
