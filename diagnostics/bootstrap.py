@@ -177,8 +177,8 @@ def as_distance(
                 value, numbers, level, min(sizes), noise=noise, own_variance=own_variance, tails=tails
             )
         if value > high:
-            noise = "the value is mostly sampling noise: of distributions, the interval is to be read"
-            note = f"{note}; {noise}" if note else noise
+            said = "the value is mostly sampling noise: of distributions, the interval is to be read"
+            note = f"{note}; {said}" if note else said
     if transform is not None:
         value, low, high = transform(value), transform(low), transform(high)
     return Distance(name, value, low, high, level, *sizes, scale=scale, note=note)
