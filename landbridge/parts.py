@@ -190,7 +190,8 @@ def _output_layer(function: str, module: nn.Module, inputs: Any) -> str:
         if squashed == "log_softmax":
             return str(name)  # its softmax is what the layer's own is
         if squashed is not None:
-            raise ValueError(probabilities_refused(function, type(module).__name__, squashed))
+            task = "binary" if output.shape[1] == 1 else "classification"
+            raise ValueError(probabilities_refused(function, type(module).__name__, squashed, task))
     called = list(dict.fromkeys(name for name, *_ in reversed(seen)))
     names = ", ".join(repr(name) for name in called[:SHOWN]) or "none"
     raise ValueError(

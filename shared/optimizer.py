@@ -152,8 +152,9 @@ def as_optimizer(function: str, optimizer: Any) -> Optimizer:
         return Optimizer(name=name, lr=RATES[name])
     if isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(
-            f"{function} makes the optimizer itself, over network and method; got a {type(optimizer).__name__} that is "
-            f"bound to parameters. Pass its class, torch.optim.{type(optimizer).__name__}, or "
+            f"{function} makes the optimizer itself, over network and method; got torch's "
+            f"{type(optimizer).__name__} bound to parameters already. Pass its class, "
+            f"torch.optim.{type(optimizer).__name__}, or "
             f"functools.partial(torch.optim.{type(optimizer).__name__}, lr=...)."
         )
     if (isinstance(optimizer, type) and not issubclass(optimizer, torch.optim.Optimizer)) or not callable(optimizer):

@@ -15,6 +15,7 @@ from .batches import as_samples
 from .batchnorm import DomainBatchNorm, split_batchnorm
 from .collect import collect
 from .default_network import NAME, from_spec
+from .devices import resolve_device
 from .evaluate import forward_all
 from .extractors import create_network
 from .files import write_or_say
@@ -239,6 +240,7 @@ def load(path: Path | str, network: nn.Module | None = None, *, device: torch.de
         TypeError: for a module whose head neither it nor the file tells.
         ValueError: if the file is not there, not such a file, or its weights do not fit, saying which.
     """
+    where = resolve_device(device, function="load")
     tensors, about = _read(Path(path))
     task = about.get("task", "classification")  # of before there were others
     check_task(f"load: {path}", task)
@@ -253,7 +255,7 @@ def load(path: Path | str, network: nn.Module | None = None, *, device: torch.de
     except RuntimeError as error:
         raise ValueError(f"load: the weights in {path} do not fit the network: {error}") from error
     kind = Predictor if about.get("predictor") else FitResult
-    return kind(network.to(device).eval(), None, History(), 0.0, task=task, **_names(about))
+    return kind(network.to(where).eval(), None, History(), 0.0, task=task, **_names(about))
 
 
 def _names(about: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_modes_and_statistics_of_the_model_are_left_alone():
          r"cannot tell which layer of Sequential is its head: .*head='...'; linear layers .*: '0'\."),
         (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1)), None, ValueError,
          "adapt needs logits; the outputs of Sequential are probabilities, made by a softmax.*Identity"),
-        (nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()), None, ValueError, "probabilities, made by a sigmoid"),
+        (nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()), None, ValueError, "made by a sigmoid, and the loss would take a softmax"),
         (nn.Sequential(nn.Linear(6, 3), nn.ReLU(inplace=True)), None, ValueError, "cannot tell which layer"),
         (nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3), nn.Tanh()), "0", ValueError,
          "a head of 4 outputs, but the model gives 3 numbers a sample"),
@@ -244,6 +244,11 @@ def test_options_are_those_of_fit():
         check_options("adapt", {"optimiser": None})
     with pytest.raises(TypeError, match="unknown argument 'source'"):
         check_options("adapt", {"source": None})
+
+
+def test_a_sigmoid_on_one_logit():
+    with pytest.raises(ValueError, match="made by a sigmoid, and the loss would take a sigmoid of them"):
+        make_network("adapt", nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()), X, 1)
 
 
 @pytest.mark.parametrize("end", [nn.LogSoftmax(1), nn.Identity()])

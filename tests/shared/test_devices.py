@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from landbridge.shared.devices import resolve_device
+from landbridge.shared.result import load
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")
@@ -19,6 +20,8 @@ def test_a_gpu_that_is_not_there() -> None:
 def test_a_kind_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="fit: device 'mps' was asked for, but torch cannot compute on 'mps' here"):
         resolve_device("mps", function="fit")
+    with pytest.raises(ValueError, match="load: device 'mps' was asked for"):
+        load("nowhere", device="mps")
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_what_it_is_called_in_a_checkpoint_stays_from_one_process_to_the_next() 
     ("wrong", "error", "sentence"),
     [
         ("adma", ValueError, "fit: unknown optimizer 'adma'; did you mean 'adam'.* optimizer=torch.optim.RMSprop"),
-        (torch.optim.SGD([torch.zeros(1)], lr=0.1), TypeError, "got a SGD that is bound to parameters. Pass its class"),
+        (torch.optim.SGD([torch.zeros(1)], lr=0.1), TypeError, "got torch's SGD bound to parameters already. Pass its"),
         (torch.optim.LBFGS, ValueError, "LBFGS wants a closure at each step, which fit has not"),
         (partial(torch.optim.LBFGS, lr=0.1), ValueError, "LBFGS.* wants a closure"),
         (nn.Linear, TypeError, "fit needs optimizer as .* got Linear"),
