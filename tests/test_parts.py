@@ -87,7 +87,7 @@ def test_modes_and_statistics_of_the_model_are_left_alone():
          r"cannot tell which layer of Sequential is its head: .*head='...'; linear layers .*: '0'\."),
         (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1)), None, ValueError,
          "adapt needs logits; the outputs of Sequential are probabilities, made by a softmax.*Identity"),
-        (nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()), None, ValueError, "made by a sigmoid, and the loss would take a softmax"),
+        (nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()), None, ValueError, "a sigmoid, and the loss would take a softm"),
         (nn.Sequential(nn.Linear(6, 3), nn.ReLU(inplace=True)), None, ValueError, "cannot tell which layer"),
         (nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3), nn.Tanh()), "0", ValueError,
          "a head of 4 outputs, but the model gives 3 numbers a sample"),
