@@ -276,7 +276,8 @@ class _Run:
             check_logits_are_meant("fit", seen, task)
         if self.source is None:
             return
-        for samples in self.source.samples[1:]:
+        unseen = [] if self.given["method"].sees_target or self.target.dtype.is_floating_point else [self.target]
+        for samples in (*self.source.samples[1:], *unseen):  # AdaBN forwards the target all the same
             samples.cast = self.source.samples[0].cast
         outputs = getattr(self.network.head, "out_features", None)
         if not isinstance(outputs, int):

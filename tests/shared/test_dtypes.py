@@ -153,6 +153,13 @@ def test_whole_numbers_that_are_measurements(kind: type) -> None:
     assert adapted.predict(rows).shape == (40,)
 
 
+def test_adabn_forwards_whole_numbers_of_the_target_too() -> None:
+    rows = (10 * X).round().astype(np.int64)
+    adapted = lb.adapt(module(), rows, Y, rows + 3, method="adabn", steps=3, device="cpu", baseline=False)
+    floats = lb.adapt(module(), 1.0 * rows, Y, rows + 3.0, method="adabn", steps=3, device="cpu", baseline=False)
+    assert same(adapted.network, floats.network)
+
+
 def test_token_numbers_stay_whole() -> None:
     tokens = torch.randint(0, 9, (40, 6), generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(24, 2))
