@@ -49,22 +49,22 @@ def coral_distance(source: Tensor, target: Tensor) -> Tensor:
     tensor(0.2500)
     """
     check_features("coral_distance", source, target, least=2)
-    return _coral_distance(source, target)
+    return _about_rows(source, target)
+
+
+@full_precision
+def _about_rows(source: Tensor, target: Tensor) -> Tensor:
+    """Each domain from one of its rows: the mean of rows far from 0 is rounded, and what it leaves would be squared."""
+    return _coral_distance(source - source.detach()[:1], target - target.detach()[:1])
 
 
 @full_precision
 def _coral_distance(source: Tensor, target: Tensor) -> Tensor:
     (n_s, d), n_t = source.shape, target.shape[0]
     form = _by_gram if n_s + n_t < d else _by_covariance
-    centred = torch.cat([_centred(source), _centred(target)])  # (n_s+n_t, d)
+    centred = torch.cat([source - source.mean(0), target - target.mean(0)])  # (n_s+n_t, d)
     weights = torch.cat([source.new_full((n_s,), 1 / (n_s - 1)), source.new_full((n_t,), -1 / (n_t - 1))])
     return form(centred, weights) / (4 * d * d)
-
-
-def _centred(rows: Tensor) -> Tensor:
-    """Rows about their mean; twice, since the mean of rows far from 0 is rounded, and what is left would be squared."""
-    rows = rows - rows.mean(0)
-    return rows - rows.detach().mean(0)
 
 
 def _by_gram(centred: Tensor, weights: Tensor) -> Tensor:
