@@ -88,6 +88,8 @@ def test_floats_stay_floats(tmp_path: Path) -> None:
     assert inputs.dtype == np.float64  # what the network makes of it is the network's
     write(tmp_path, lambda _, arrays: arrays.update(x=arrays["x"] > 60))
     assert load(tmp_path).source_train.inputs.dtype == np.float32  # a mask is no image of bytes
+    write(tmp_path, lambda _, arrays: arrays.update(x=(arrays["x"] > 60).astype(np.int64)))
+    assert load(tmp_path).source_train.inputs.dtype == np.float32
 
 
 def test_npy_files_are_mapped_and_matlabs_are_read(tmp_path: Path) -> None:
