@@ -89,6 +89,8 @@ class DeepCORAL(Method):
     The factor 1/(4 d^2) makes the term small for wide layers; the paper chooses lambda so that at the end of training
     it is about as large as the classification loss.
 
+    It is made for equal class proportions: where the target's differ, the covariances differ without any other shift.
+
     Term: ``features`` or ``logits``, after the layer.
 
     Args:
@@ -108,6 +110,7 @@ class DeepCORAL(Method):
     tensor(2.5000)
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"source"})
     least: ClassVar[int] = 2
 

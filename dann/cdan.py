@@ -124,6 +124,8 @@ class CDAN(Method):
       constants, or with ``detach=False`` reversed.
     * Scale. The sum of both domains' means, as in DANN's paper; the authors' code takes their average, half of it.
 
+    It is made for equal class proportions: where the target's differ, aligning the domains as wholes mixes classes.
+
     Args:
         features: d, the size of a feature.
         classes: k.
@@ -150,6 +152,7 @@ class CDAN(Method):
     torch.Size([])
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"source", "logits"})
     weighs: ClassVar[Literal["terms", "inside"]] = "inside"
     watches: ClassVar[frozenset[str]] = frozenset({"accuracy"})

@@ -33,6 +33,8 @@ class DANN(Method):
     domains cannot be told apart. Watched: ``accuracy``, the discriminator's balanced accuracy on the batch, 0.5 when
     they cannot.
 
+    It is made for equal class proportions: where the target's differ, aligning the domains as wholes mixes classes.
+
     With ``sources=k`` above 1 the discriminator names the domain, of k sources (by ``Source.domain``) and the target:
 
     .. math:: -\sum_{j=1}^{k+1} \frac1{n_j} \sum_{i: d_i = j} \log \operatorname{softmax}(G_d(R_\lambda(f_i)))_j
@@ -65,6 +67,7 @@ class DANN(Method):
     torch.Size([])
     """
 
+    assumes_proportions: ClassVar[bool] = True
     weighs: ClassVar[Literal["terms", "inside"]] = "inside"
     watches: ClassVar[frozenset[str]] = frozenset({"accuracy"})
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .adapted import Adapted, NegativeTransferWarning, adapt
+    from .adapted import Adapted, LabelShiftWarning, NegativeTransferWarning, adapt
     from .classifier import DomainAdaptationClassifier
     from .coral.coral import CORAL
     from .coral.deep_coral import DeepCORAL, coral_distance
@@ -46,6 +46,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Adapted": "adapted",
+    "LabelShiftWarning": "adapted",
     "NegativeTransferWarning": "adapted",
     "adapt": "adapted",
     "DomainAdaptationClassifier": "classifier",
@@ -108,9 +109,8 @@ __all__ = [  # noqa: RUF022 (in the order of _HOME, which is by folder)
     "create_network",
     "fit", "ramp", "reverse_gradient", "Method", "Sizes", "Source", "Target", "Update", "Network", "wrap", "Optimizer",
     "Pairwise",
-    "FitResult", "load", "SourceOnly", "binary_logits", "DeepJDOT", "OTDA", "Adapted", "NegativeTransferWarning",
-    "adapt",
-    "without_labels", "DomainAdaptationClassifier", "DomainAdaptationRegressor",
+    "FitResult", "load", "SourceOnly", "binary_logits", "DeepJDOT", "OTDA", "Adapted", "LabelShiftWarning",
+    "NegativeTransferWarning", "adapt", "without_labels", "DomainAdaptationClassifier", "DomainAdaptationRegressor",
     "OnSource", "make_pipeline", "label_free_scorer", "__version__",
 ]  # fmt: skip
 

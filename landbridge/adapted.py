@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .harm import NegativeTransferWarning, Scores, negative_transfer, scores_of
 from .parts import (
     Units,
     batch_sizes,
@@ -25,7 +24,16 @@ from .parts import (
     steps_for,
     whole,
 )
-from .shared.batches import Rows
+from .proportions import (
+    LabelShiftWarning,
+    Proportions,
+    check_label_shift,
+    decide,
+    not_estimated,
+    take_rows,
+    try_one_step,
+)
+from .shared.checkpoint import check_writable
 from .shared.collect import Collected, WithoutLabels, collect
 from .shared.fit import fit
 from .shared.frames import Names, warn_unnamed
@@ -38,47 +46,20 @@ from .shared.result import FitResult, Predictor
 from .shared.seeds import generator
 from .shared.source_only import SourceOnly
 from .shared.tasks import check_task
-from .shared.validators import Entropy, InformationMaximisation, Outputs, Stored, collapse
 from .sources import batch_of, collect_sources, described, pairs_of
 
-__all__ = ["Adapted", "NegativeTransferWarning", "Scores", "adapt", "negative_transfer"]
+__all__ = ["Adapted", "LabelShiftWarning", "NegativeTransferWarning", "Scores", "adapt"]
 
 Array = NDArray[Any]
 BASELINE_LACKS = ("checkpoint", "checkpoint_every", "evaluate_at", "on_evaluate")  # of fit: they are of one run
-LOST_INFORMATION = 0.2  # of log k
-LOST_ACCURACY = 0.02
-STANDARD_ERRORS = 2.0
-
-
-class NegativeTransferWarning(UserWarning):
-    """The label-free scores say that adapting has done harm; see :func:`negative_transfer` for the rule."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What is known of a network without target labels.
-
-    Attributes:
-        source: accuracy on source rows that were held out of training (R squared in regression); None if none were.
-        held_out: how many rows these were.
-        information_maximisation: of the target predictions, from 0 to log k, higher is better; None in regression.
-        entropy: minus the mean entropy of the target predictions, at most 0, higher is better; None in regression.
-        collapse: a sentence if the target predictions have collapsed into few classes, else None.
-        target: accuracy (R squared) on the rows and labels of ``evaluate``, which trained nothing; None without.
-    """
-
-    source: float | None
-    held_out: int
-    information_maximisation: float | None
-    entropy: float | None
-    collapse: str | None
-    target: float | None
 
 
 class Adapted:
     """What :func:`adapt` gives back.
 
     Attributes:
+        proportions: whether the target's class proportions have changed, on what evidence, and what was done:
+            ``proportions.sentence``, ``.corrected``, and ``.found``, the estimate.
         result: the adapted network's :class:`~landbridge.shared.result.FitResult`; ``result.save(path)`` writes it.
         baseline: that of source-only training, from the same start on the same batches; None if it was left out.
         before, after: the :class:`Scores` of both; ``before`` is None without a baseline.
@@ -96,7 +77,9 @@ class Adapted:
         classes: Array | None,
         task: str,
         about: str,
+        proportions: Proportions,
     ) -> None:
+        self.proportions = proportions
         self.result, self.baseline, self.before, self.after = result, baseline, before, after
         self.classes, self.task, self.about = classes, task, about
         self.negative_transfer: list[str] = negative_transfer(before, after, 0 if classes is None else len(classes))
@@ -141,10 +124,13 @@ class Adapted:
             ("source, held out: " + ("R squared" if r else "accuracy"), [s.source for s in both]),
             ("target: information maximisation", [s.information_maximisation for s in both]),
             ("target: minus entropy", [s.entropy for s in both]),
+            ("target: agrees with nearest means", [s.agreement and s.agreement[0] for s in both]),
             ("target, evaluated: " + ("R squared" if r else "accuracy"), [s.target for s in both]),
         ):
             if any(value is not None for value in values):
                 lines.append(f"{label:<40}" + "".join(f"{'-' if v is None else f'{v:.3f}':>13}" for v in values))
+        if not r:
+            lines.append(f"Class proportions: {self.proportions.sentence}.")
         return "\n".join([*lines, *(f"Negative transfer? {sentence}" for sentence in self.negative_transfer)])
 
 
@@ -165,12 +151,19 @@ def adapt(
     holdout: float = 0.1,
     device: torch.device | str = "auto",
     baseline: bool = True,
+    label_shift: str = "correct",
     **fit_options: Any,
 ) -> Adapted:
     """Adapt a model from labelled source rows to unlabelled target rows, and say what is known of the outcome.
 
-    A tenth of the source rows is held out for scoring. The method is trained first, as it may refuse; then source-only,
-    from the same weights on the same batches. What is passed in stays as it is: copies are trained.
+    A tenth of the source rows is held out for scoring. Source-only is trained first, after one step of the method,
+    which may refuse; then the method, from the same weights on the same batches. What is passed in stays as it is:
+    copies are trained.
+
+    Between the two, the target's class proportions are estimated from source-only's predictions, and tested
+    (:func:`~landbridge.weighting.proportions.class_proportions`): most methods are made for equal ones, and do harm
+    where they differ. Where they have changed and the estimate can be trusted, the method is trained on source rows
+    drawn in the target's proportions, some of them more than once, with a :class:`LabelShiftWarning` that says so.
 
     Args:
         model: None: an MLP for (n, d), a small convolutional network for (n, c, h, w), either with its inputs
@@ -198,18 +191,23 @@ def adapt(
             lacks counts as wrong.
         holdout: the share of source rows (of each class) held out, in [0, 1).
         device: ``auto`` is a GPU where there is one.
-        baseline: whether source-only is trained too, at as many steps; without it there is no ``before``.
+        baseline: whether source-only is trained too, at as many steps; without it there is no ``before``, and class
+            proportions are not estimated.
+        label_shift: what happens where the classes' proportions have changed: ``correct``, as above; ``ignore``: the
+            source rows are taken as they are, with a warning; ``refuse``: an error, before the method is trained.
         fit_options: more arguments of :func:`~landbridge.shared.fit.fit`, such as ``optimizer`` (by default Adam at
             0.001 with a cosine; ``"adam"``, ``torch.optim.AdamW`` and the like do too) or ``batch_statistics``.
 
     Warns:
+        LabelShiftWarning: if the classes' proportions have changed, with what was done; or if their predictions have,
+            and the rows or the classifier are too weak for an estimate.
         NegativeTransferWarning: if the label-free scores say that adapting has done harm: :func:`negative_transfer`.
 
     Raises:
         ValueError, TypeError: for arguments that do not fit, with a sentence.
 
     >>> rng = np.random.default_rng(0)
-    >>> Xs, Xt = rng.normal(size=(80, 2)), rng.normal(size=(60, 2)) + 1
+    >>> Xs, Xt = rng.normal(size=(80, 2)), rng.normal(size=(60, 2)) + [0, 1]
     >>> ys = np.where(Xs[:, 0] > 0, "right", "left")
     >>> adapted = adapt(None, Xs, ys, Xt, method="deepcoral", steps=20, device="cpu", seed=1)
     >>> adapted.predict(Xt).shape, adapted.classes.tolist()
@@ -217,6 +215,13 @@ def adapt(
     """
     check_task("adapt", task)
     check_options("adapt", fit_options)
+    label_shift = check_label_shift("adapt", label_shift)
+    if label_shift == "refuse" and not (baseline and holdout):
+        without = "baseline=False" if not baseline else "holdout=0"
+        raise ValueError(
+            "adapt needs source-only's predictions on held-out rows to see whether class proportions have changed, as "
+            f"label_shift='refuse' asks; got {without}. Leave it out."
+        )
     seed, holdout = whole("adapt", "seed", seed), number(holdout)
     if isinstance(holdout, bool) or not isinstance(holdout, (int, float)) or not 0 <= holdout < 1:
         raise ValueError(f"adapt needs holdout as a share in [0, 1); got {holdout!r}. Use 0 to hold none out.")
@@ -246,76 +251,56 @@ def adapt(
     known = labels[~held]
     units = Units.of(known) if model is None and classes is None else None
 
-    def run(method: Method, options: dict[str, Any]) -> tuple[FitResult, Scores]:
+    held_out = None if not held.any() else (_take(source.inputs, held), labels[held])
+
+    def run(method: Method, options: dict[str, Any], rows: Array | None = None) -> FitResult:
+        inputs, given = (trained, known) if rows is None else (take_rows(trained, rows), known[rows])
         start = make_network("adapt", network, trained, width)
-        values = known if units is None else units.out(known)
-        result = fit(start, method, pairs_of(trained, values, of), target.inputs, **options)
+        values = given if units is None else units.out(given)
+        pairs = pairs_of(inputs, values, of if of is None or rows is None else of[rows])
+        result = fit(start, method, pairs, target.inputs, **options)
         if units is not None:
             units.back(result.network)
         result.classes, result.columns = classes, source.columns
-        held_out = None if not held.any() else (_take(source.inputs, held), labels[held])
-        return result, _scores(result, known, held_out, target.inputs, scored, task)
+        return result
 
-    result, after = run(made, options)  # first, so that what it refuses is refused at once
-    first: tuple[FitResult | None, Scores | None] = (None, None)
+    def proportions_by(source_only: FitResult) -> Proportions:
+        if classes is None:
+            return not_estimated("there are no classes in regression")
+        if held_out is None:
+            return not_estimated("no source rows are held out")
+        given = (source.inputs, labels), target.inputs
+        return decide("adapt", label_shift, made, source_only, held_out, *given, classes=classes, seed=seed)
+
+    alone = {k: v for k, v in options.items() if k not in BASELINE_LACKS}
+    first, rows = None, None
+    proportions = not_estimated("baseline=False" if not baseline else "nothing is aligned")
+    if baseline and not isinstance(made, SourceOnly):
+        if options.get("checkpoint") is not None:
+            check_writable("adapt", Path(options["checkpoint"]))
+        try_one_step(
+            network, made, pairs_of(trained, known, of), target.inputs, alone
+        )  # what it refuses is refused at once
+        first = run(SourceOnly(), alone)
+        proportions = proportions_by(first)
+        rows = proportions.rows(known, seed, of)
+    result = run(made, options, rows)
     if baseline and isinstance(made, SourceOnly):
-        first = (result, after)
-    elif baseline:
-        first = run(SourceOnly(), {k: v for k, v in options.items() if k not in BASELINE_LACKS})
+        first = result
+    shared = (held_out, target.inputs, scored, task)
+    before = None if first is None else scores_of(first, known, *shared, proportions=proportions)
+    after = scores_of(result, known if rows is None else known[rows], *shared, proportions=proportions)
+    if proportions.warned:
+        warnings.warn(f"adapt: class proportions: {proportions.sentence}.", LabelShiftWarning, stacklevel=2)
     about = (
         f"{type(made).__name__}: {described(len(trained), of)} and {len(target.inputs)} target rows, "
         + (f"{outputs} classes, " if classes is not None else "")
         + f"{options['steps']} steps of {sizes[0]} + {sizes[1]}"
     )
-    adapted = Adapted(result, *first, after, classes, task, about)
+    adapted = Adapted(result, first, before, after, classes, task, about, proportions)
     if adapted.negative_transfer:
         warnings.warn(" ".join(adapted.negative_transfer), NegativeTransferWarning, stacklevel=2)
     return adapted
-
-
-def negative_transfer(before: Scores | None, after: Scores, classes: int) -> list[str]:
-    r"""Whether scores without target labels speak of negative transfer: one sentence for each sign of it.
-
-    The signs are: the target predictions have collapsed into few classes
-    (:func:`~landbridge.shared.validators.collapse`), and source-only's have not; their mutual information has fallen
-    by more than :math:`0.2 \log k` against source-only's; or the accuracy on held-out source rows has, by more than
-    0.02 and by more than two standard errors of a difference of two binomial shares. None of them is a proof, and
-    their absence is none either: a network can be certain, diverse and wrong.
-
-    How good that is was counted on 144 runs, of seeds other than those the bounds were chosen on
-    (``benchmarks/tuning/negative_transfer.py``). At weights that are far too high, it warned in 28 of 40 runs that had
-    cost more than two points of target accuracy, and in 5 of 32 that had not; at the methods' own weights in 1 of 20,
-    most of them with other class proportions in the target, and in 0 of 52.
-
-    Args:
-        before: of source-only; None: only whether predictions have collapsed is looked at.
-        after: of the adapted network.
-        classes: k; 0 in regression, where only R squared on the source, falling by more than 0.02, is looked at.
-    """
-    found = []
-    if after.collapse is not None and (before is None or before.collapse is None):
-        found.append(f"The adapted network's target predictions have {after.collapse}. Lower the method's weight.")
-    if before is None:
-        return found
-    was, now = before.information_maximisation, after.information_maximisation
-    if was is not None and now is not None and now < was - LOST_INFORMATION * math.log(max(2, classes)):
-        found.append(
-            "Adapting has made the target predictions less certain or less diverse: information maximisation "
-            f"{now:.3f} after, {was:.3f} before. Compare with source-only, or lower the method's weight."
-        )
-    if before.source is not None and after.source is not None:
-        lost = before.source - after.source
-        noise = 0.0
-        if classes:
-            variances = [s * (1 - s) for s in (before.source, after.source)]
-            noise = STANDARD_ERRORS * math.sqrt(sum(variances) / max(1, after.held_out))
-        if lost > max(LOST_ACCURACY, noise):
-            what = "accuracy" if classes else "R squared"
-            found.append(
-                f"Adapting has cost {what} on held-out source rows: {after.source:.3f} after, {before.source:.3f} "
-                "before. The features no longer tell what they should; lower the method's weight."
-            )
-    return found
 
 
 def _encoded(task: str, labels: Array | None, logits: int | None) -> tuple[Array | None, Array]:
@@ -394,40 +379,4 @@ def _held_out(labels: Array, share: float, by_class: bool, seed: int, of: Array 
 
 
 def _take(inputs: Any, mask: NDArray[np.bool_]) -> Any:
-    if mask.all():
-        return inputs
-    rows = np.flatnonzero(mask)
-    return Rows(inputs.base, inputs.rows[rows]) if isinstance(inputs, Rows) else Rows(inputs, rows)
-
-
-def _class_scores(result: FitResult, inputs: Any, *, source: bool = False) -> tuple[Array, Array]:
-    """Features and what the head gives: logits (n, k), of one logit (0, z), or values (n, m)."""
-    features, scores = result.forward(inputs, source=source)
-    return features.numpy(), scores.double().reshape(len(scores), -1).numpy()
-
-
-def _scores(
-    result: FitResult, train: Array, held_out: Any, target: Any, evaluate: tuple[Any, Array] | None, task: str
-) -> Scores:
-    features, logits = _class_scores(result, target)
-    found: tuple[float | None, float | None, str | None] = (None, None, None)
-    if task != "regression":
-        nothing = Stored(np.zeros((0, logits.shape[1])), np.zeros((0, features.shape[1])), np.zeros(0, dtype=np.int64))
-        outputs = Outputs(nothing, None, Stored(logits, features))
-        found = (InformationMaximisation().score(outputs), Entropy().score(outputs), collapse(logits, train))
-    return Scores(
-        None if held_out is None else _right(result, held_out[0], held_out[1], task, source=True),
-        0 if held_out is None else len(held_out[1]),
-        *found,
-        None if evaluate is None else _right(result, *evaluate, task),
-    )
-
-
-def _right(result: FitResult, inputs: Any, labels: Array, task: str, *, source: bool = False) -> float:
-    """Accuracy, or R squared (of all values together), of rows of either domain."""
-    scores = _class_scores(result, inputs, source=source)[1]
-    if task != "regression":
-        return float((scores.argmax(1) == labels).mean())
-    wanted = labels.reshape(scores.shape).astype(np.float64)
-    total = float(np.square(wanted - wanted.mean(0)).sum())
-    return 1.0 - float(np.square(wanted - scores).sum()) / total if total > 0 else 0.0
+    return inputs if mask.all() else take_rows(inputs, np.flatnonzero(mask))

@@ -23,6 +23,8 @@ class DDC(Method):
     The paper defines MMD as the norm (equation 1) and trains on its square (equation 2); this is the square. phi is the
     adaptation layer, a bottleneck of 256 after fc7; here the network's features, whatever the layer.
 
+    It is made for equal class proportions: where the target's differ, aligning the domains as wholes mixes classes.
+
     Term: ``features``.
 
     Args:
@@ -40,6 +42,7 @@ class DDC(Method):
     tensor(2.2500)
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"source"})
 
     def __init__(self, *, weight: float = 0.25, schedule: str = "constant") -> None:
@@ -72,6 +75,8 @@ class DAN(Method):
     * Estimate. The paper takes the linear-time unbiased one (section 3.2). Here any of :func:`~landbridge.mmd.mmd2`;
       by default the biased quadratic-time one, which uses every pair of the batch, and is never negative.
 
+    It is made for equal class proportions: where the target's differ, aligning the domains as wholes mixes classes.
+
     Nothing is detached but the bandwidths. Terms: ``features`` and ``probabilities``, each at most 2.
 
     Args:
@@ -97,6 +102,7 @@ class DAN(Method):
     {'features': tensor(1.2739), 'probabilities': tensor(0.3442)}
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"source", "logits"})
     version: ClassVar[int] = 2  # a bandwidth over the batches, not of each
 

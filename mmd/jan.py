@@ -124,6 +124,8 @@ class JAN(Method):
 
     Nothing is detached but the bandwidth found by a rule. Term: ``joint``, at most 2.
 
+    It is made for equal class proportions: where the target's differ, aligning the domains as wholes mixes classes.
+
     Args:
         weight: lambda >= 0; scales the whole term.
         schedule: ``"ramp"``, as in the paper, or ``"constant"``.
@@ -148,6 +150,7 @@ class JAN(Method):
     {'joint': tensor(1.2380)}
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"source", "logits"})
     version: ClassVar[int] = 2  # a bandwidth over the batches, not of each
 

@@ -24,9 +24,12 @@ class AdaBN(Method):
     (:func:`~landbridge.shared.batchnorm.estimate_target_statistics`, which also says what that costs), whenever the
     network is about to be evaluated, and at the end.
 
+    It is made for equal class proportions: where the target's differ, its statistics differ without any other shift.
+
     Source: Li et al., Revisiting Batch Normalization For Practical Domain Adaptation, 2016, algorithm 1.
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"batchnorm"})
     version: ClassVar[int] = 2  # statistics of all rows together, not the mean of those of portions
 

@@ -54,6 +54,11 @@ class Combine(Method):
         self.sources = max(several, default=1)
         self._leader()
 
+    @property
+    def assumes_proportions(self) -> bool:  # type: ignore[override]
+        """Whether a part does."""
+        return any(part.assumes_proportions for part in self._parts().values())
+
     def _parts(self) -> dict[str, Method]:
         return {name: part for name, part in self.parts.items() if isinstance(part, Method)}
 

@@ -108,6 +108,8 @@ class Method(nn.Module):
     """False: the loop forwards the source alone (source-only training)."""
     refresh_every: int | None = None
     """Steps between two calls of :meth:`refresh`, the first before the first step; None: before evaluations only."""
+    assumes_proportions: ClassVar[bool] = False
+    """Whether it is made for classes as frequent in the target as in the source: it aligns the domains as wholes."""
     version: ClassVar[int] = 1
     """Raised by hand when a change of the file changes its numbers; part of a benchmark cell's identity."""
 

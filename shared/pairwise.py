@@ -76,6 +76,11 @@ class Pairwise(Method):
         self.sees_target = first.sees_target
         self.refresh_every = first.refresh_every
 
+    @property
+    def assumes_proportions(self) -> bool:  # type: ignore[override]
+        """Whether its method does."""
+        return self._parts()[0].assumes_proportions
+
     def _parts(self) -> list[Method]:
         return cast("list[Method]", list(self.parts))
 

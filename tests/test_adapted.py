@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from toy import SIZES, data, network, same
 
 import landbridge as lb
-from landbridge.adapted import Scores, negative_transfer
+from landbridge.harm import Scores, negative_transfer
 
 DATA = data(60, 45)
 WORDS = np.array(["cat", "dog", "eel"])[DATA.labels]
@@ -24,6 +25,7 @@ QUICK = {"steps": 6, "device": "cpu", "batch_size": 16, "progress_bar": False}
 def adapt(model=None, Xs=DATA.inputs, ys=DATA.labels, Xt=DATA.target, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", lb.NegativeTransferWarning)  # six steps are no training
+        warnings.simplefilter("ignore", lb.LabelShiftWarning)
         return lb.adapt(model, Xs, ys, Xt, **{**QUICK, **options})
 
 
@@ -75,7 +77,7 @@ def test_source_only_is_trained_from_the_same_start_on_the_same_batches():
     adapted = adapt(network())
     alone = adapt(network(), method="source-only")
     assert same(adapted.baseline.network, alone.network)
-    assert adapted.before == alone.after == alone.before
+    assert replace(adapted.before, agreement=None) == alone.after == alone.before
     assert alone.baseline is alone.result
     without = adapt(network(), baseline=False)
     assert without.baseline is None
@@ -184,6 +186,7 @@ def test_what_refuses_does_so_before_source_only_is_trained(model, options, sent
         return lb.fit(network, method, *args, **kwargs)
 
     monkeypatch.setattr("landbridge.adapted.fit", fit)
+    monkeypatch.setattr("landbridge.proportions.fit", fit)
     with pytest.raises((ValueError, RuntimeError), match=sentence):
         adapt(model, **options)
     assert "SourceOnly" not in trained
@@ -341,16 +344,21 @@ def test_a_single_target_row_constant_features_and_more_features_than_rows():
     assert adapt(None, wide, torch.arange(12) % 2, wide, batch_size=None).predict(wide).shape == (12,)
 
 
-def scores(source=0.9, information=1.0, collapsed=None, held_out=1000):
-    return Scores(source, held_out, information, -0.1, collapsed, None)
+def scores(source=0.9, agreement=(0.9, 0.9), collapsed=None, held_out=1000):
+    return Scores(source, held_out, 1.0, -0.1, collapsed, None, agreement)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
         (scores(), scores(), []),
-        (scores(), scores(information=1.0 - 0.199 * np.log(3)), []),
-        (scores(), scores(information=1.0 - 0.201 * np.log(3)), ["less certain or less diverse"]),
+        (scores(), scores(agreement=(0.87, 0.87)), []),  # 0.02 / 0.9^4 = 0.0305
+        (scores(), scores(agreement=(0.869, 0.869)), ["away from the nearest class means of the source: 86.9 %"]),
+        (scores(), scores(agreement=(0.5, 0.9)), []),  # the features moved, and source-only erred as the means do
+        (scores(), scores(agreement=(0.9, 0.5)), []),
+        (scores(agreement=(0.6, 0.6)), scores(agreement=(0.45, 0.45)), []),  # a poor judge
+        (scores(agreement=(0.6, 0.6)), scores(agreement=(0.44, 0.44)), ["away from the nearest"]),
+        (scores(agreement=None), scores(agreement=(0.0, 0.0)), []),
         (scores(), scores(source=0.885), []),
         (scores(), scores(source=0.86), ["cost accuracy on held-out source rows: 0.860 after, 0.900"]),
         (scores(held_out=20), scores(source=0.8, held_out=20), []),  # two of twenty rows: no evidence
@@ -359,7 +367,7 @@ def scores(source=0.9, information=1.0, collapsed=None, held_out=1000):
         (scores(collapsed="collapsed: all"), scores(collapsed="collapsed: 9 of 10"), []),  # it was so before
         (None, scores(collapsed="collapsed: all", source=0.0), ["have collapsed: all"]),
         (None, scores(source=0.0), []),
-        (scores(source=None), scores(source=None, information=0.0), ["less certain"]),
+        (scores(source=None), scores(source=None, agreement=(0.1, 0.1)), ["away from"]),
     ],
 )
 def test_the_rule_of_negative_transfer(before, after, said):

@@ -176,6 +176,9 @@ class DeepJDOT(Method):
     ``labels`` (lambda_t times cross entropies), both by the same plan, solved anew for each batch. The plan is made on
     the host: the one place where a step waits for the device.
 
+    It is made for equal class proportions: the plan moves all of the source's mass, so that where the target's
+    differ, rows of one class are carried to another.
+
     Args:
         feature_weight: alpha >= 0, 0.001 in the paper's digit experiments; it multiplies squared distances summed (not
             averaged) over the features.
@@ -196,6 +199,7 @@ class DeepJDOT(Method):
     tensor(3.6931)
     """
 
+    assumes_proportions: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"source", "labels", "logits"})
 
     def __init__(

@@ -16,7 +16,7 @@ from ..shared.seeds import derive_seed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LabelShift", "label_shift"]
+__all__ = ["ILL_CONDITIONED", "LabelShift", "label_shift", "nearest_proportions"]
 
 Array = NDArray[np.float64]
 # so small that it moves no estimate that the predictions determine, and chooses among those that they do not
@@ -186,7 +186,7 @@ def label_shift(
     confusion[:, present] = counts[:, present] / counts[:, present].sum(0)
 
     proportions = np.zeros(k)
-    proportions[present] = _proportions(confusion[:, present], predicted / len(target), p_source[present], ridge)
+    proportions[present] = nearest_proportions(confusion[:, present], predicted / len(target), p_source[present], ridge)
     weights = np.divide(proportions, p_source, out=np.zeros(k), where=p_source > 0)
     low = high = np.full(k, np.nan)
     if k > MANY_CLASSES:
@@ -215,12 +215,22 @@ def label_shift(
     )
 
 
-def _proportions(confusion: Array, predicted: Array, p_source: Array, ridge: float) -> Array:
-    """The minimiser over the simplex, (k,), by one non-negative least-squares problem.
+def nearest_proportions(confusion: Array, predicted: Array, p_source: Array, ridge: float = 0.0) -> Array:
+    r"""The class proportions that explain the predictions best, the minimiser in :func:`label_shift`.
 
-    With A = [C - mu 1'; sqrt(rho) diag(1/sqrt(p)) (I - p 1')] the objective at q of sum 1 is |A q|^2. Over z = s q with
-    s >= 0 the minimum over s of |A z|^2 + (1'z - 1)^2 is a / (1 + a) for a = |A q|^2, and grows with a; so z / sum(z)
-    is the minimiser.
+    By one non-negative least-squares problem. With :math:`A = [C - \mu 1^T; \sqrt\rho \, \mathrm{diag}(1 / \sqrt p)
+    (I - p 1^T)]` the objective at q of sum 1 is :math:`|A q|^2`. Over z = s q with s >= 0 the minimum over s of
+    :math:`|A z|^2 + (1^T z - 1)^2` is a / (1 + a) for :math:`a = |A q|^2`, and grows with a; so z / sum(z) is the
+    minimiser.
+
+    Args:
+        confusion: C, how often class i is predicted where the label is j, (k, k) or (k, those that are there).
+        predicted: mu, how often each class is predicted in the target, (k,).
+        p_source: of the classes in the source, above 0; as many as C has columns.
+        ridge: rho.
+
+    >>> nearest_proportions(np.eye(2), np.array([0.3, 0.7]), np.array([0.5, 0.5])).round(6).tolist()
+    [0.3, 0.7]
     """
     from scipy.optimize import nnls
 
@@ -252,7 +262,7 @@ def _intervals(
     )
     draws = np.zeros((bootstrap, len(counts)))
     for draw, confusion, target in zip(draws, resampled_source, resampled_target, strict=True):
-        draw[present] = _proportions(confusion, target / target.sum(), p_source, ridge)
+        draw[present] = nearest_proportions(confusion, target / target.sum(), p_source, ridge)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
