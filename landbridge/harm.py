@@ -69,7 +69,10 @@ def negative_transfer(before: Scores | None, after: Scores, classes: int) -> lis
     rows has fallen by more than 0.02 and by more than two standard errors of a difference of two binomial shares. None
     of them is a proof, and their absence is none either.
 
-    FIGURES
+    How good that is was counted on data sets that the bounds were not chosen on (spoken digits, sentences, wine,
+    mushrooms, iris; 200 steps, own weights and far too high ones): with proportions corrected by :func:`adapt`, it
+    warned in 11 of 27 runs that had cost more than two points of target accuracy (9 of 17 above five points), and in
+    none of 75 others. On those that they were chosen on: in 29 of 79, and in 8 of 218.
 
     Args:
         before: of source-only; None: only whether predictions have collapsed is looked at.
