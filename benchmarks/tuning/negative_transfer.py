@@ -2,8 +2,8 @@
 checkout.
 
 Runs of all methods, at their own weight and at weights that do harm, on the domains of ``shifted_domains``: without a
-shift, with features that changed, with class proportions that did, and with both. One line a run goes into a file, and a
-run that is there is not made again, so that it goes on where it was stopped:
+shift, with features that changed, with class proportions that did, and with both. One line a run goes into a file, and
+a run that is there is not made again, so that it goes on where it was stopped:
 
     OMP_NUM_THREADS=1 LANDBRIDGE_DATA=data python benchmarks/tuning/negative_transfer.py runs.csv 0
 
