@@ -16,6 +16,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor
 
 from .parts import Units, batch_sizes, default_optimizer, make_parts, steps_for, whole
+from .shared.callers import outside
 from .shared.collect import as_native
 from .shared.estimator import labelled_rows, source_mask, validated
 from .shared.fit import fit
@@ -124,7 +125,7 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
                 f"negative entries of sample_domain (landbridge.pack(Xs, ys, Xt) makes it){how}; folds of "
                 "cross-validation that have none want to be shuffled.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=outside(),
             )
         return rows, labels, source, source_numbers(sample_domain, source)
 

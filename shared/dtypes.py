@@ -10,6 +10,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from .callers import outside
+
 __all__ = ["NARROW", "at_least_single", "check_trainable_dtype", "default_dtype", "warn_of_rounding", "working_dtype"]
 
 HALVES = (torch.bfloat16, torch.float16)
@@ -93,5 +95,5 @@ def warn_of_rounding(function: str, what: str, values: Tensor) -> None:
         f"around {float(some[:, worst].mean()):.6g}, keeps but steps of {float(mean[worst]) * eps:.1g}. Standardise "
         f"before ({standardised}), or pass network.double().",
         UserWarning,
-        stacklevel=2,
+        stacklevel=outside(),
     )

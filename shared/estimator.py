@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from .callers import outside
 from .frames import align, column_names, column_order, concatenate, is_frame, read_frame, warn_unnamed
 from .labels import NotWholeError, as_array, as_label_column, as_values, is_missing
 from .sparse import is_sparse, stack_sparse
@@ -220,7 +221,7 @@ def _stacked(Xs: Any, Xt: Any) -> tuple[Any, int, int]:
     """Both domains' rows, and how many there are of each."""
     frames = is_frame(Xs) and is_frame(Xt)
     if is_frame(Xs) != is_frame(Xt):
-        warn_unnamed("pack", "Xt", column_names(Xs), column_names(Xt), stacklevel=4)
+        warn_unnamed("pack", "Xt", column_names(Xs), column_names(Xt))
     Xt = align("pack", Xs, Xt)
     source, target = (
         X if frames else read_frame("pack", n, X, finite=False).values for n, X in (("Xs", Xs), ("Xt", Xt))
@@ -265,7 +266,7 @@ def _marked(ys: Any, n_s: int, n_t: int, task: str | None) -> NDArray[Any]:
             f"pack marks target rows by {mark!r} in y, and {mark!r} is one of the classes in ys. Pass sample_domain to "
             "every fit and score, which then alone decides; or write this class in another way.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=outside(),
         )
     return np.concatenate([column, np.full(n_t, mark, dtype=column.dtype)])
 
@@ -369,7 +370,7 @@ class AdaptingTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
                 "least two integer classes ('' beside two strings, NaN beside values); folds of cross-validation that "
                 "have none want to be shuffled.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=outside(),
             )
         return X, source
 

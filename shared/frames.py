@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .callers import outside
 from .checks import NonFiniteError
 from .labels import is_missing
 
@@ -179,7 +180,7 @@ def read_frame(
     return Frame(values, found)
 
 
-def warn_unnamed(function: str, name: str, columns: Names | None, found: Names | None, *, stacklevel: int = 3) -> None:
+def warn_unnamed(function: str, name: str, columns: Names | None, found: Names | None) -> None:
     """Say, as scikit-learn does, that columns go by their place where one side alone has names."""
     has = [names is not None and not _unnamed(names) for names in (columns, found)]
     if has[0] == has[1]:
@@ -188,7 +189,7 @@ def warn_unnamed(function: str, name: str, columns: Names | None, found: Names |
         f"{function} got {name} {'without' if has[0] else 'with'} column names, where the rows trained on came "
         f"{'with' if has[0] else 'without'} them: columns are taken by their place.",
         UserWarning,
-        stacklevel=stacklevel,
+        stacklevel=outside(),
     )
 
 

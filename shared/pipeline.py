@@ -19,6 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from .callers import outside
 from .estimator import labelled_rows, source_mask
 from .learners import refuse_learners
 
@@ -102,7 +103,7 @@ class OnSource(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
                 "classifier by y == -1 beside at least two classes, for a regressor by NaN. Folds of cross-validation "
                 "that have none want to be shuffled.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=outside(),
             )
         if params and sklearn.get_config()["enable_metadata_routing"]:
             params = dict(process_routing(self, "fit", **params).estimator.fit)

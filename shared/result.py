@@ -189,7 +189,7 @@ class Predictor(FitResult):
     def _scores(self, function: str, X: Any) -> Array:
         """What the head gives for each row: logits (n, k), of one logit (0, z), or values (n, m)."""
         rows = collect(function, "X", X, columns=self.columns, of=TRAINED)
-        warn_unnamed(function, "X", self.columns, rows.columns, stacklevel=4)
+        warn_unnamed(function, "X", self.columns, rows.columns)
         outputs = self.forward(rows.inputs)[1]
         return np.asarray(outputs.double().reshape(len(outputs), -1).numpy())
 

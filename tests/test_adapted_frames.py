@@ -60,8 +60,9 @@ def test_a_frame_of_other_columns_is_refused() -> None:
 
 def test_rows_without_names_are_taken_by_their_place_and_it_is_said() -> None:
     adapted = adapt(NUMBERS, steps=5)
-    with pytest.warns(UserWarning, match="predict got X without column names"):
+    with pytest.warns(UserWarning, match="predict got X without column names") as caught:
         by_place = adapted.predict(S.to_numpy(dtype=np.float64))
+    assert caught[0].filename == __file__  # the line of who called, however deep the warning comes from
     np.testing.assert_array_equal(by_place, adapted.predict(S))
     with pytest.warns(UserWarning, match="adapt got Xt without column names"):
         adapt(NUMBERS, Xt=S.to_numpy(dtype=np.float64), steps=2)

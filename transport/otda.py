@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.callers import outside
 from ..shared.checks import nearest
 from ..shared.estimator import AdaptingTransformer
 from ..shared.host_memory import check_pairs
@@ -148,7 +149,7 @@ class OTDA(AdaptingTransformer):
                 f"OTDA has moved the source rows close to one point: their spread is {spread:.3g}, where the target's "
                 f"is {before:.3g}. What is learned on them says little. {remedy}, or use solver='exact'.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=outside(),
             )
             return
         had, has = (_between_classes(rows, labels) for rows in (source, moved))
@@ -157,7 +158,7 @@ class OTDA(AdaptingTransformer):
                 f"OTDA has moved the source's classes onto each other: {has:.1%} of the variance lies between them, "
                 f"where it was {had:.1%}. {remedy}, or use solver='group_lasso', which keeps classes apart.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=outside(),
             )
 
     def _scale(self, cost: NDArray[np.float64]) -> float:

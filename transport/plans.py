@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..shared.callers import outside
 from ..shared.checks import NonFiniteError
 from ..shared.host_memory import check_pairs
 
@@ -274,4 +275,4 @@ def _check_positive(function: str, **settings: Any) -> None:
 def _warn(message: str) -> None:
     from sklearn.exceptions import ConvergenceWarning
 
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    warnings.warn(message, ConvergenceWarning, stacklevel=outside())
