@@ -6,7 +6,12 @@ import sys
 
 __all__ = ["outside"]
 
-PASSED = (__name__.partition(".")[0], "joblib", "sklearn", "torch")  # these call the package back, or wrap what it calls
+PASSED = (
+    __name__.partition(".")[0],
+    "joblib",
+    "sklearn",
+    "torch",
+)  # these call the package back, or wrap what it calls
 
 
 def outside() -> int:

@@ -48,6 +48,7 @@ Cost = Literal["cheap", "model", "training"]
 COLLAPSE_VERSION = 1  # grows with every change of what counts as collapsed
 COLLAPSED_BELOW = 0.2
 SMALLEST = float(np.finfo(np.float64).tiny)  # importance weights may all underflow to 0
+SUM_TO_1 = 1e-3  # how far sums of probabilities in half precision may be from 1
 ROWS_NEEDED = 10  # fewer predictions do not show a collapse
 
 
@@ -132,7 +133,7 @@ class Validator(ABC):
 
         Raises:
             ValueError: if it needs held-out source rows and there are none, if a split that it reads has too few rows,
-                labels that do not fit, or numbers that are not finite.
+                labels that do not fit, numbers that are not finite, or probabilities where logits are meant.
         """
         for place in self.reads:
             _check(self.name, outputs, place)
@@ -441,6 +442,18 @@ def _check(name: str, outputs: Outputs, place: str) -> None:
             f"{name} needs finite {array}; got NaN or inf in {int(bad.sum())} of {len(values)} rows of {split}, the "
             f"first is row {int(bad.argmax())}. Has the network diverged?"
         )
+    if array == "logits" and _are_probabilities(values):
+        raise ValueError(
+            f"{name} needs logits; got rows of {split} that sum to 1, probabilities, of which it would take a softmax "
+            "once more. Pass what goes into the softmax, or their logarithm."
+        )
+
+
+def _are_probabilities(values: Array) -> bool:
+    """What ``probe.are_probabilities`` says, without torch."""
+    if values.shape[1] < 2 or (values < 0).any():
+        return False
+    return bool((np.abs(values.sum(1, dtype=np.float64) - 1) < SUM_TO_1).all())
 
 
 def _labels(stored: Stored) -> NDArray[np.int64]:

@@ -40,6 +40,22 @@ def test_what_a_validator_reads_is_there_and_finite(name: str, place: str, how: 
         EVERY[name].score(broken(place, how))
 
 
+LOGITS = [(name, place) for name, place in READ if place.endswith("logits")]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize(("name", "place"), LOGITS)
+def test_probabilities_are_no_logits(name: str, place: str, dtype: type) -> None:
+    outputs, split = made_outputs(0), place.split(".")[0]
+    stored = getattr(outputs, split)
+    p = np.exp(stored.logits.astype(np.float64))
+    p /= p.sum(1, keepdims=True)
+    parts = {"source_train": outputs.source_train, "source_holdout": outputs.source_holdout, "target": outputs.target}
+    with pytest.raises(ValueError, match=rf"{name} needs logits; got rows of {split} that sum to 1"):
+        EVERY[name].score(Outputs(**{**parts, split: stored._replace(logits=p.astype(dtype))}))
+    EVERY[name].score(Outputs(**{**parts, split: stored._replace(logits=np.log(p))}))  # their logarithm does
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_what_it_does_not_read_may_be_anything(name: str) -> None:
     validator, whole = EVERY[name], made_outputs(0)
