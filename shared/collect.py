@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,12 +171,23 @@ def _as_rows(function: str, name: str, value: Any) -> Tensor | Array | Rows | Sp
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{function} needs the rows of {name} equally long; numpy says: {error}") from error
+    if array.dtype.kind == "O" and array.ndim == 2 and all(map(_is_number, array.flat)):
+        array = array.astype(np.float64)  # what a frame of numbers beside booleans gives as its values
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise NonFiniteError(
+            f"{function} got masked entries in {name}: {int(np.ma.count_masked(array))} of {array.size}. Fill them "
+            "(array.filled(...)), or drop these rows."
+        )
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{function} needs {name} as numbers; got {type(value).__name__} of dtype {array.dtype}. Encode strings "
             "and categories first (scikit-learn's OneHotEncoder), and make ragged rows equally long."
         )
     return as_native(array)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Real, np.bool_))
 
 
 def as_native(array: Array) -> Array:

@@ -34,4 +34,5 @@ def test_a_warning_names_the_line_of_who_called(name: str) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         CALLS[name]()
-    assert caught and {one.filename for one in caught} == {__file__}
+    assert caught
+    assert {one.filename for one in caught} == {__file__}

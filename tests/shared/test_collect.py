@@ -14,6 +14,7 @@ from landbridge.shared.batches import Rows
 from landbridge.shared.checkpoint import random_states, set_random_states
 from landbridge.shared.checks import NonFiniteError
 from landbridge.shared.collect import collect
+from landbridge.shared.labels import number_labels
 
 X = torch.arange(22.0).view(11, 2)
 Y = torch.arange(11) % 3
@@ -261,3 +262,20 @@ def test_wrong_labels(data, labels, error, sentence):
 def test_overflowing_sums_are_no_error():
     large = np.full((3, 2), 1e308)
     assert collect("adapt", "Xt", large).inputs is large
+
+
+def test_values_of_a_frame_of_numbers_beside_booleans_are_numbers() -> None:
+    values = np.array([[1.5, True], [2, False]], dtype=object)
+    assert collect("adapt", "Xt", values).inputs.tolist() == [[1.5, 1.0], [2.0, 0.0]]
+    with pytest.raises(TypeError, match="adapt needs Xt as numbers; got ndarray of dtype object"):
+        collect("adapt", "Xt", np.array([[1.5, "1"]], dtype=object))
+
+
+def test_masked_entries_are_missing() -> None:
+    rows = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, False], [True, False]])
+    with pytest.raises(ValueError, match="adapt got masked entries in Xt: 1 of 4"):
+        collect("adapt", "Xt", rows)
+    assert len(collect("adapt", "Xt", np.ma.array([[1.0], [2.0]])).inputs) == 2  # nothing of it is masked
+    labels = np.ma.array([0, 1], mask=[False, True])
+    with pytest.raises(ValueError, match="missing labels in ys: 1 of 2 rows, the first is row 1"):
+        number_labels("adapt", "ys", labels)
