@@ -175,8 +175,8 @@ def _as_rows(function: str, name: str, value: Any) -> Tensor | Array | Rows | Sp
         array = array.astype(np.float64)  # what a frame of numbers beside booleans gives as its values
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise NonFiniteError(
-            f"{function} got masked entries in {name}: {int(np.ma.count_masked(array))} of {array.size}. Fill them "
-            "(array.filled(...)), or drop these rows."
+            f"{function} got masked entries in {name}: {int(np.ma.getmaskarray(array).sum())} of {array.size}. Fill "
+            "them (array.filled(...)), or drop these rows."
         )
     if array.dtype.kind not in "fiub":
         raise TypeError(

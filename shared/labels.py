@@ -241,7 +241,9 @@ def as_array(function: str, name: str, labels: Any) -> Array:
         labels = labels.detach().cpu()
         return np.asarray(labels.float() if labels.is_floating_point() and labels.element_size() == 2 else labels)
     if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels):
-        return np.where(np.ma.getmaskarray(labels), None, np.asarray(labels).astype(object))  # missing, as None is
+        whole: Array = np.array(labels.data, dtype=object)
+        whole[np.ma.getmaskarray(labels)] = None  # missing
+        return whole
     try:
         if not isinstance(labels, (list, tuple)):
             return np.asarray(labels)
