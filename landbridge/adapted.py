@@ -47,6 +47,7 @@ from .shared.seeds import generator
 from .shared.source_only import SourceOnly
 from .shared.tasks import check_task
 from .sources import batch_of, collect_sources, described, pairs_of
+from .weighting.second_opinion import second_opinion
 
 __all__ = ["Adapted", "LabelShiftWarning", "NegativeTransferWarning", "Scores", "adapt"]
 
@@ -124,7 +125,7 @@ class Adapted:
             ("source, held out: " + ("R squared" if r else "accuracy"), [s.source for s in both]),
             ("target: information maximisation", [s.information_maximisation for s in both]),
             ("target: minus entropy", [s.entropy for s in both]),
-            ("target: agrees with nearest means", [s.agreement and s.agreement[0] for s in both]),
+            ("target: expected by a second opinion", [s.expected and s.expected[0] for s in both]),
             ("target, evaluated: " + ("R squared" if r else "accuracy"), [s.target for s in both]),
         ):
             if any(value is not None for value in values):
@@ -287,9 +288,13 @@ def adapt(
     result = run(made, options, rows)
     if baseline and isinstance(made, SourceOnly):
         first = result
+    opinion = None
+    if first is not None and first is not result and classes is not None:
+        opinion = second_opinion(source.inputs, labels, target.inputs, classes=len(classes), seed=seed)
     shared = (held_out, target.inputs, scored, task)
-    before = None if first is None else scores_of(first, known, *shared, proportions=proportions)
-    after = scores_of(result, known if rows is None else known[rows], *shared, proportions=proportions)
+    known_of: dict[str, Any] = {"proportions": proportions, "opinion": opinion}
+    before = None if first is None else scores_of(first, known, *shared, **known_of)
+    after = scores_of(result, known if rows is None else known[rows], *shared, **known_of)
     if proportions.warned:
         warnings.warn(f"adapt: class proportions: {proportions.sentence}.", LabelShiftWarning, stacklevel=2)
     about = (

@@ -191,7 +191,8 @@ def test_a_critic_takes_its_steps_on_one_forward_and_the_network_stands_still_me
     forwards, extractor, critic = [], [], []
 
     def before_forward(module: nn.Module, inputs: object) -> None:
-        forwards.append(inputs)
+        if module.training:  # what fit looks at before it trains is in evaluation mode
+            forwards.append(inputs)
 
     model.register_forward_pre_hook(before_forward)
     for part, seen in ((model, extractor), (method, critic)):
