@@ -66,9 +66,10 @@ def negative_transfer(before: Scores | None, after: Scores, classes: int) -> lis
     with P their mean probabilities (:func:`~landbridge.weighting.second_opinion.second_opinion`), and yhat, yhat' the
     predictions before and after. They have learned nothing that alignment could have spoilt, but where the features
     moved they are wrong as source-only is: so it counts only if the same difference for the rows moved and scaled to
-    the source's mean and deviations is above -0.05, and if they expect more than half of source-only's to be right. The other signs are: the predictions have collapsed into few
-    classes (:func:`~landbridge.shared.validators.collapse`), and source-only's have not; or accuracy on held-out source
-    rows has fallen by more than 0.02 and by more than two standard errors of a difference of two binomial shares. None
+    the source's mean and deviations is above -0.05, and if they expect more than half of source-only's to be right. The
+    other signs are: the predictions have collapsed into few classes
+    (:func:`~landbridge.shared.validators.collapse`), and source-only's have not; or accuracy on held-out source rows
+    has fallen by more than 0.02 and by more than two standard errors of a difference of two binomial shares. None
     of them is a proof, and their absence is none either.
 
     How good that is was counted on data sets that the bounds were not chosen on (spoken digits, sentences, wine,

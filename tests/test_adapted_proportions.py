@@ -91,7 +91,7 @@ def test_without_a_shift_nothing_is_said_and_nothing_changes(monkeypatch: pytest
 def test_features_that_moved_are_aligned_as_they_are() -> None:
     rows, labels = drawn(EVEN, 500, 2)
     with pytest.warns(lb.NegativeTransferWarning):  # and rightly, but not of proportions
-        found = lb.adapt(None, *SOURCE, rows + [2.0, 0.0], method="dan", evaluate=labels, **QUICK)
+        found = lb.adapt(None, *SOURCE, rows + np.array([2.0, 0.0]), method="dan", evaluate=labels, **QUICK)
     assert found.before is not None
     assert found.after.target < found.before.target - 0.02  # type: ignore[operator]
     assert found.proportions.found is not None

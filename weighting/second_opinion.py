@@ -149,4 +149,4 @@ def _in_units(source: Array, target: Array, seed: int) -> tuple[Array, Array, Ar
 
 def _standardised(rows: Array, by: Array) -> Array:
     std = by.std(0)
-    return np.clip((rows - by.mean(0)) / np.where(std > 0, std, 1.0), -FAR, FAR)
+    return np.asarray(np.clip((rows - by.mean(0)) / np.where(std > 0, std, 1.0), -FAR, FAR))
