@@ -25,6 +25,7 @@ from ..shared.fit import fit
 from ..shared.network import Network
 from ..shared.seeds import seeded
 from ..shared.validators import VALIDATORS
+from .blocks import BASELINE
 from .cell_parts import (
     build_method,
     build_network,
@@ -43,6 +44,7 @@ from .datasets.base import hash_order
 from .hits import write_hits
 from .memory import peak_memory, reset_peak
 from .own_methods import OwnMethod
+from .proportions import find_proportions
 from .results import SCHEMA, Cell, Checkpoint, cell_folder, write_result
 from .selection import score_cell
 from .settings import CellSettings
@@ -135,6 +137,8 @@ def run_cell(job: Job) -> Cell:
     # what label-free validators say, while the outputs are there: all of them, if the outputs are not kept
     score_cell(job.work, list(VALIDATORS) if job.keep == "scores" else None)
     memory = peak_memory(device) if watched else None
+    if settings.method == BASELINE:
+        find_proportions(job.work)
     cell = _cell(job, data, score(job.work), result.seconds, memory, {**environment(device), "threads": in_words(had)})
     _finish(job, cell)
     return cell

@@ -276,6 +276,7 @@ def _read(out: Path) -> tuple[list[Cell], list[str]]:
 def _make_table(out: Path, validator: str, suite: Suite | None = None, identities: Collection[str] = ()) -> Table:
     from .comparisons import kept_hits
     from .departures import filled_in
+    from .proportions import kept_proportions
     from .render import print_table, write_tables
     from .results import asked_for, folders_of, newest
     from .selection import backwards_here, selections
@@ -295,6 +296,7 @@ def _make_table(out: Path, validator: str, suite: Suite | None = None, identitie
         selections=selections(out, shown, also=[validator]),
         validator=validator,
         hits=kept_hits(folders_of(out, shown)),
+        proportions=kept_proportions(folders_of(out, shown)),
     )
     print_table(table)
     written = write_tables(out, table)

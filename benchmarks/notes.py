@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .blocks import AVERAGE, BASELINE, BOUND, CHOSEN, SIGNIFICANT, Block, Number, Row
+from .proportions import ProportionsOf, on_proportions
 from .results import Cell, Selection
 from .statistics import MCNEMAR, PAIRED_T, SIGN_FLIP
 
@@ -123,6 +124,7 @@ def of_block(
     column: str | None,
     *,
     images: bool = False,
+    proportions: ProportionsOf | None = None,
 ) -> list[str]:
     """What is missing, mixed or alarming in one block.
 
@@ -132,6 +134,7 @@ def of_block(
         selections: what validators choose, by the cells' identities.
         column: the ``chosen:...`` that is to be shown, None for none.
         images: losses were to be tested on the same images too.
+        proportions: what source-only cells tell of the classes' proportions.
     """
     scored = {task: sorted({cell.n for cell in cells if cell.task == task}) for task in block.tasks}
     listed = ", ".join(f"{task} {' or '.join(map(str, counts))}" for task, counts in scored.items())
@@ -140,6 +143,7 @@ def of_block(
         *_negative(block),
         *(_on_images(block) if images else []),
         *_no_more(block),
+        *on_proportions(block, cells, proportions),
         *_missing(block, cells),
         *_chosen(block, cells, selections, column),
         *_gains(block),

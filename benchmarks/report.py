@@ -16,6 +16,7 @@ from ..shared.names import nearest
 from .blocks import BOUND, CHOSEN, Block, Table
 from .comparisons import kept_hits
 from .departures import filled_in
+from .proportions import kept_proportions
 from .report_data import (
     Confusion,
     Cost,
@@ -136,6 +137,7 @@ def _render(found: _Found, validator: str) -> str:
         selections=found.selections,
         validator=validator,
         hits=kept_hits(found.folders),
+        proportions=kept_proportions(found.folders),
     )
     cells, _ = newest(filled)
     matrices = sum(len(block.rows) * len(block.tasks) for block in table.blocks)

@@ -29,6 +29,7 @@ from .blocks import (
     chosen_by,
 )
 from .comparisons import UNTESTED, HitsOf, Images, Scores, Test, gains, on_images, over_seeds
+from .proportions import ProportionsOf
 from .published import Published, differences
 from .results import Cell, Selection, newest
 from .statistics import MCNEMAR, SIGN_FLIP, average_ranks, half_width, standard_error
@@ -63,6 +64,7 @@ def summarise(
     selections: Selections | None = None,
     validator: str | None = DEFAULT_VALIDATOR,
     hits: HitsOf | None = None,
+    proportions: ProportionsOf | None = None,
 ) -> Table:
     """The table of a set of finished cells.
 
@@ -86,6 +88,7 @@ def summarise(
         selections: what validators choose, by the cells' identities; a place is blank unless all its cells are there.
         validator: whose choice is shown; None for none. ``table.csv`` has all that ``selections`` holds.
         hits: which rows each cell gets right (:func:`.comparisons.kept_hits`); without, nothing is tested on images.
+        proportions: what source-only cells tell of the classes' proportions (:func:`.proportions.kept_proportions`).
 
     Raises:
         ValueError: if there is no cell.
@@ -111,7 +114,8 @@ def summarise(
         blocks.append(block)
         prefix = f"{block.title}: " if len(groups) > 1 else ""
         column = chosen_by(validator) if validator else None
-        found = notes.of_block(block, groups[group], chosen, column, images=hits is not None)
+        images = hits is not None
+        found = notes.of_block(block, groups[group], chosen, column, images=images, proportions=proportions)
         said += [prefix + note for note in found]
     return Table(
         blocks=tuple(blocks),
