@@ -29,6 +29,7 @@ from .proportions import (
     Proportions,
     check_label_shift,
     decide,
+    held_out_rows,
     not_estimated,
     take_rows,
     try_one_step,
@@ -43,7 +44,6 @@ from .shared.method import Method
 from .shared.network import Network
 from .shared.optimizer import as_optimizer
 from .shared.result import FitResult, Predictor
-from .shared.seeds import generator
 from .shared.source_only import SourceOnly
 from .shared.tasks import check_task
 from .sources import batch_of, collect_sources, described, pairs_of
@@ -236,7 +236,7 @@ def adapt(
         )
     classes, labels = _encoded(task, source.labels, head_size("adapt", model, head, source.inputs))
     scored = None if evaluate is None else _scored(evaluate, target, classes, labels, source.columns)
-    held = _held_out(labels, holdout, classes is not None, seed, of)
+    held = held_out_rows(labels, holdout, classes is not None, seed, of)
     trained, of = _take(source.inputs, ~held), None if of is None else of[~held]
     outputs = len(classes) if classes is not None else labels.shape[1] if labels.ndim == 2 else 1
     width = 1 if task == "binary" else outputs
@@ -367,20 +367,6 @@ def _scored(
             "labels as in ys."
         )
     return given.inputs, numbers
-
-
-def _held_out(labels: Array, share: float, by_class: bool, seed: int, of: Array | None = None) -> NDArray[np.bool_]:
-    """True for rows that only score: the share of each class, rounded down; of all rows in regression.
-
-    Of several sources, the share of each.
-    """
-    held = np.zeros(len(labels), dtype=np.bool_)
-    order = torch.randperm(len(labels), generator=generator(seed, "holdout")).numpy()
-    parts = [order] if of is None else [order[of[order] == i] for i in np.unique(of)]
-    groups = [part[labels[part] == c] for part in parts for c in np.unique(labels)] if by_class else parts
-    for rows in groups:
-        held[rows[: int(share * len(rows))]] = True
-    return held
 
 
 def _take(inputs: Any, mask: NDArray[np.bool_]) -> Any:

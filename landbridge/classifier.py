@@ -16,12 +16,14 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor
 
 from .parts import Units, batch_sizes, default_optimizer, make_parts, steps_for, whole
+from .proportions import LabelShiftWarning, Proportions, check_label_shift, decide_first, not_estimated, take_rows
 from .shared.callers import outside
 from .shared.collect import as_native
 from .shared.estimator import labelled_rows, source_mask, validated
 from .shared.fit import fit
 from .shared.history import History
 from .shared.labels import as_array, as_label_column, number_labels
+from .shared.method import Method
 from .shared.network import Network
 from .shared.optimizer import Optimizer, as_optimizer
 from .shared.result import FitResult
@@ -141,7 +143,7 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         """Train a network on (n_s,) numbers or values of the source rows."""
         name = type(self).__name__
         self.adapted_ = bool(not source.all())
-        Xs = X[source] if self.adapted_ else X
+        Xs: Any = X[source] if self.adapted_ else X
         Xt = X[~source] if self.adapted_ else Xs
         seed = whole(name, "seed", self.seed)
         sizes = batch_sizes(name, self.batch_size, batch_of(len(Xs), of), len(Xt))
@@ -149,20 +151,22 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         network, method = make_parts(name, self.network, self.method, Xs, outputs, classes=outputs, **given)
         larger = max((len(Xs), sizes[0]), (len(Xt), sizes[1]), key=lambda pair: pair[0] / max(1, pair[1]))
         units = Units.of(labels) if self.network is None and task == "regression" else None
-        result = fit(
-            network,
-            method if self.adapted_ else SourceOnly(),
-            pairs_of(Xs, labels if units is None else units.out(labels), of),
-            Xt,
-            task=task,
-            steps=steps_for(name, self.steps, *larger),
-            batch_size=sizes,
-            optimizer=default_optimizer() if self.optimizer is None else as_optimizer(name, self.optimizer),
-            batch_statistics=self.batch_statistics,
-            seed=seed,
-            device=self.device,
-            progress_bar=False,
-        )
+        options: dict[str, Any] = {
+            "task": task,
+            "steps": steps_for(name, self.steps, *larger),
+            "batch_size": sizes,
+            "optimizer": default_optimizer() if self.optimizer is None else as_optimizer(name, self.optimizer),
+            "batch_statistics": self.batch_statistics,
+            "seed": seed,
+            "device": self.device,
+            "progress_bar": False,
+        }
+        values = labels if units is None else units.out(labels)
+        rows = self._rows(network, method, (Xs, values), of, Xt, options)
+        if rows is not None:
+            Xs, values, of = take_rows(Xs, rows), values[rows], None if of is None else of[rows]
+        aligned = method if self.adapted_ else SourceOnly()
+        result = fit(network, aligned, pairs_of(Xs, values, of), Xt, **options)
         names = getattr(self, "feature_names_in_", None)
         result.columns = None if names is None else tuple(names.tolist())
         if self.network is None:
@@ -170,6 +174,18 @@ class DomainAdaptationEstimator(BaseEstimator):  # type: ignore[misc]
         if units is not None:
             units.back(result.network)
         return result
+
+    def _rows(
+        self,
+        network: Network,
+        method: Method,
+        source: tuple[Any, NDArray[Any]],
+        of: NDArray[Any] | None,
+        target: Any,
+        options: dict[str, Any],
+    ) -> NDArray[np.int64] | None:
+        """Which source rows to train on, some more than once; None: all of them as they are."""
+        return None
 
     def _labelled(
         self, X: Any, y: ArrayLike, weights: ArrayLike | None, sample_domain: ArrayLike | None, classes: Any
@@ -202,6 +218,13 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
     learns from the source alone, with a warning. ``predict`` takes all rows for target rows. How the rows of the
     domains are interleaved makes no difference.
 
+    Where there are target rows and a method that aligns, source-only is trained first, at as many steps, without a
+    tenth of the source rows of each class: by its predictions the target's class proportions are estimated, and tested
+    (:func:`~landbridge.weighting.proportions.class_proportions`). Where they have changed and the estimate can be
+    trusted, the method is trained on source rows drawn in the target's proportions, with a
+    :class:`~landbridge.proportions.LabelShiftWarning`; else on all of them as they are. This takes up to twice the time
+    of the method alone, in each fit of a search too.
+
     Args:
         network: None for one made by the shape of X, its inputs standardised by the source; a torch module, whose
             head is the linear layer that makes its output, unless ``head`` names another; a
@@ -218,12 +241,19 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
         batch_statistics: ``joint`` or ``per_domain``; see :func:`~landbridge.shared.fit.fit`.
         seed: decides the weights that are made here, the batches and all that is drawn.
         device: ``auto`` is a GPU where there is one.
+        label_shift: what happens where the classes' proportions have changed: ``correct``, as above; ``ignore``: the
+            source rows are taken as they are, with a warning; ``refuse``: an error, before the method is trained.
 
     Attributes:
         classes_: the classes of the source, (k,).
+        proportions_: what was found of the class proportions, and what was done: a
+            :class:`~landbridge.proportions.Proportions`, whose ``sentence`` says it.
         result_: what ``fit`` gave: network, method, history; ``network_`` and ``history_`` are its parts.
         adapted_: False if there was no target row.
         n_features_in_: of X.
+
+    Warns:
+        LabelShiftWarning: by ``fit``, as :func:`~landbridge.adapted.adapt`.
 
     Raises:
         ValueError, TypeError: by ``fit``, for parameters or data that do not fit, with a sentence.
@@ -237,6 +267,36 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
     """
 
     classes_: NDArray[Any]
+    proportions_: Proportions
+
+    def __init__(
+        self,
+        network: Any = None,
+        method: Any = "dann",
+        *,
+        weight: float | None = None,
+        head: str | None = None,
+        steps: int | None = None,
+        batch_size: int | tuple[int, int] | None = None,
+        optimizer: Optimizer | str | Callable[..., Any] | None = None,
+        batch_statistics: str = "joint",
+        seed: int = 0,
+        device: torch.device | str = "auto",
+        label_shift: str = "correct",
+    ) -> None:
+        super().__init__(
+            network,
+            method,
+            weight=weight,
+            head=head,
+            steps=steps,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            batch_statistics=batch_statistics,
+            seed=seed,
+            device=device,
+        )
+        self.label_shift = label_shift
 
     def fit(self: E, X: ArrayLike, y: ArrayLike | None = None, sample_domain: ArrayLike | None = None) -> E:
         """Train on source rows and labels and on target rows.
@@ -246,6 +306,7 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
             y: (n,) class labels of any kind; that of target rows is not read.
             sample_domain: (n,), positive for source and negative for target rows; decides alone where it is given.
         """
+        check_label_shift(type(self).__name__, self.label_shift)
         rows, labels, source, of = self._split(X, y, sample_domain, classifier=True)
         known = labels[source]
         if known.dtype.kind == "f":
@@ -260,7 +321,28 @@ class DomainAdaptationClassifier(ClassifierMixin, DomainAdaptationEstimator):  #
         self.classes_ = classes
         self.result_ = self._train(rows, numbers, source, of, len(classes), "classification")
         self.result_.classes = classes
+        if self.proportions_.warned:
+            said = f"{type(self).__name__}.fit: class proportions: {self.proportions_.sentence}."
+            warnings.warn(said, LabelShiftWarning, stacklevel=outside())
         return self
+
+    def _rows(
+        self,
+        network: Network,
+        method: Method,
+        source: tuple[Any, NDArray[Any]],
+        of: NDArray[Any] | None,
+        target: Any,
+        options: dict[str, Any],
+    ) -> NDArray[np.int64] | None:
+        if not self.adapted_:
+            self.proportions_ = not_estimated("there are no target rows")
+            return None
+        function = f"{type(self).__name__}.fit"
+        self.proportions_ = decide_first(
+            function, self.label_shift, network, method, source, of, target, options, classes=self.classes_
+        )
+        return self.proportions_.rows(source[1], options["seed"], of)
 
     def score(
         self,

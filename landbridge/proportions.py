@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .shared.batches import Rows
@@ -16,6 +17,9 @@ from .shared.fit import fit
 from .shared.method import Method
 from .shared.network import Network
 from .shared.result import FitResult
+from .shared.seeds import generator
+from .shared.source_only import SourceOnly
+from .sources import batch_of, pairs_of
 from .weighting.proportions import ClassProportions, class_proportions
 from .weighting.resampling import rows_in_proportions
 
@@ -25,6 +29,8 @@ __all__ = [
     "Proportions",
     "check_label_shift",
     "decide",
+    "decide_first",
+    "held_out_rows",
     "not_estimated",
     "take_rows",
     "try_one_step",
@@ -32,6 +38,7 @@ __all__ = [
 
 Array = NDArray[Any]
 LABEL_SHIFT = ("correct", "ignore", "refuse")
+HOLDOUT = 0.1  # of the source rows of each class, where the caller does not say
 
 
 class LabelShiftWarning(UserWarning):
@@ -97,6 +104,20 @@ def not_estimated(why: str) -> Proportions:
 def take_rows(inputs: Any, rows: NDArray[np.int64]) -> Rows:
     """Some rows of an array, a tensor or :class:`~landbridge.shared.batches.Rows`, unread."""
     return Rows(inputs.base, inputs.rows[rows]) if isinstance(inputs, Rows) else Rows(inputs, rows)
+
+
+def held_out_rows(labels: Array, share: float, by_class: bool, seed: int, of: Array | None = None) -> NDArray[np.bool_]:
+    """True for rows that only score: the share of each class, rounded down; of all rows in regression.
+
+    Of several sources, the share of each.
+    """
+    held = np.zeros(len(labels), dtype=np.bool_)
+    order = torch.randperm(len(labels), generator=generator(seed, "holdout")).numpy()
+    parts = [order] if of is None else [order[of[order] == i] for i in np.unique(of)]
+    groups = [part[labels[part] == c] for part in parts for c in np.unique(labels)] if by_class else parts
+    for rows in groups:
+        held[rows[: int(share * len(rows))]] = True
+    return held
 
 
 def try_one_step(network: Network, method: Method, source: Any, target: Any, options: dict[str, Any]) -> None:
@@ -185,3 +206,51 @@ def decide(
         return Proportions(found, False, said, warned=True)
     said = f"they have changed, and {name} was trained on source rows drawn in the estimated proportions: {evidence}"
     return Proportions(found, True, said, warned=True)
+
+
+def decide_first(
+    function: str,
+    way: str,
+    network: Network,
+    method: Method,
+    source: tuple[Any, NDArray[np.int64]],
+    of: Array | None,
+    target: Any,
+    options: dict[str, Any],
+    *,
+    classes: Array,
+) -> Proportions:
+    """Hold out a tenth of the source rows of each class, train a copy on the rest, and :func:`decide` by it.
+
+    Before that the method is tried for one step. Nothing is trained where no row can be held out, or the method aligns
+    nothing.
+
+    Args:
+        function: the caller, which opens every message.
+        way: ``correct``, ``ignore`` or ``refuse``.
+        network: with the weights that training starts from; a copy is trained.
+        method: which is to be trained.
+        source: all source rows, (n, ...), and class numbers, (n,).
+        of: the number of each row's source, (n,), where there are several.
+        target: rows.
+        options: of ``fit``, ``seed`` and ``batch_size`` among them.
+        classes: the labels behind the numbers, (k,).
+
+    Raises:
+        ValueError: as :func:`decide`, and what ``fit`` raises.
+    """
+    if isinstance(method, SourceOnly):
+        return not_estimated("nothing is aligned")
+    inputs, labels = source
+    held = held_out_rows(labels, HOLDOUT, True, options["seed"], of)
+    if not held.any():
+        return not_estimated(f"no class has the {round(1 / HOLDOUT)} source rows of which one can be held out")
+    try_one_step(network, method, pairs_of(inputs, labels, of), target, options)
+    kept, out = np.flatnonzero(~held), np.flatnonzero(held)
+    of_kept = None if of is None else of[kept]
+    n_source, n_target = options["batch_size"]
+    sizes = min(n_source, batch_of(len(kept), of_kept)), n_target
+    pairs = pairs_of(take_rows(inputs, kept), labels[kept], of_kept)
+    source_only = fit(deepcopy(network), SourceOnly(), pairs, target, **{**options, "batch_size": sizes})
+    held_out = take_rows(inputs, out), labels[out]
+    return decide(function, way, method, source_only, held_out, source, target, classes=classes, seed=options["seed"])

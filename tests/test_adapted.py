@@ -243,9 +243,9 @@ def test_held_out_rows_are_not_trained_on():
 
 
 def _held():
-    from landbridge.adapted import _held_out
+    from landbridge.proportions import held_out_rows
 
-    rows = np.flatnonzero(_held_out(DATA.labels.numpy(), 0.1, True, 0))
+    rows = np.flatnonzero(held_out_rows(DATA.labels.numpy(), 0.1, True, 0))
     assert len(rows) == 6 - 1  # of 3 classes, each rounded down
     return rows.tolist()
 
