@@ -191,7 +191,7 @@ def decide(
             found,
             False,
             f"the classes are predicted in other proportions in the target, and nothing is built on that, as "
-            f"{found.doubt}: {evidence}",
+            f"{found.doubt}{'' if found.looks_different else ' (more labelled source rows may tell)'}: {evidence}",
             warned=not found.looks_different,
         )
     name = type(method).__name__
