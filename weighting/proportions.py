@@ -26,6 +26,10 @@ WIDEST = 0.6  # an interval that is wider says nothing
 UNEXPLAINED = 0.1  # of the target's predictions that no proportions explain
 FAR = 0.4  # how far apart two classifiers may put the target, of how far the network puts it from the source
 FAR_ALONE = 0.8  # the same, where the rows themselves show the proportions alone to have changed
+LEFT, MUCH = (
+    0.03,
+    0.1,
+)  # classes left with less than the first of their share, and that were more than the second of all
 SHOWN = 3  # classes in a sentence
 
 
@@ -120,7 +124,8 @@ def class_proportions(
 
     **Changed** means that the predictions have moved, which any shift can do. The estimate **is trusted** where none of
     these speaks against it: a class that the held-out rows lack, or that is never predicted for them; an interval wider
-    than 0.6; a condition number above 10; more than a tenth of the predictions left unexplained; and, where the rows
+    than 0.6; a condition number above 10; classes of a tenth of the source or more that would be left with less than
+    3% of their share; more than a tenth of the predictions left unexplained; and, where the rows
     are given,
 
     * a second classifier (:func:`~landbridge.weighting.nearest_means.nearest_means`) whose predictions tell other
@@ -176,6 +181,8 @@ def class_proportions(
     residual = first.residual()
     weak = _weak(counts, p, float((high - low).max()), condition)
     different = _different(p, first.mean, other, explained, residual)
+    if not different:
+        weak = weak or _vanishing(p, first.mean)
     return ClassProportions(
         proportions=first.mean,
         low=low,
@@ -276,6 +283,17 @@ def _weak(counts: Array, p: Array, widest: float, condition: float) -> str:
     if widest > WIDEST:
         return f"{int(counts.sum())} held-out source rows leave an interval as wide as {widest:.2f}"
     return ""
+
+
+def _vanishing(p: Array, q: Array) -> str:
+    """Whether classes would be all but gone, as a half-sentence: likelier a classifier that fails on the target."""
+    gone = q < LEFT * p
+    if p[gone].sum() < MUCH:
+        return ""
+    return (
+        f"it would leave class {_listed(np.flatnonzero(gone))} {100 * q[gone].sum():.1f} % of the rows, which were "
+        f"{100 * p[gone].sum():.0f} % of the source: a class may be gone, or not be recognised any more"
+    )
 
 
 def _different(p: Array, q: Array, other: Array | None, explained: Explanations | None, residual: float) -> str:

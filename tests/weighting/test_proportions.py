@@ -67,6 +67,7 @@ def test_a_perfect_column_of_two_rows_is_not_taken_for_certain() -> None:
         (cells([[10, 0, 5], [0, 10, 5], [0, 0, 0]]), [0] * 90, "class 2 is never predicted on held-out source rows"),
         (cells([[50, 45], [50, 55]]), [0] * 90, "confuses classes too often"),  # the [0, 1] within [0, .98] of before
         (cells([[1, 0], [1, 2]]), [0] * 90, "interval as wide as"),
+        (cells([[80, 2], [2, 80]]), [0] * 90, "it would leave class 1 "),  # narrow, and training on one class
     ],
 )
 def test_what_cannot_be_known_is_said_and_not_trusted(held_out: Any, target: list[int], doubt: str) -> None:
