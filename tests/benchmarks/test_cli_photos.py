@@ -139,7 +139,7 @@ def test_mistakes_are_sentences(landbridge: Command, photos: Path, tmp_path: Pat
 def test_a_suite_with_a_task_of_no_domain_or_an_unknown_key(landbridge: Command, photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     for text, says in (
-        (SUITE + '[tasks."shop->fone"]\n', "did you mean 'phone'"),
+        (SUITE + '[tasks."shop->fhone"]\n', "did you mean 'phone'"),
         (SUITE + '[tasks."shop->shop"]\n', "a task is two domains"),
         (SUITE.replace("side = 40", "sied = 40"), "[images] unknown key 'sied'; did you mean 'side'"),
         (SUITE.replace("[images]", "[imagse]"), "images"),
