@@ -22,12 +22,10 @@ class NearestMeans(NamedTuple):
     Attributes:
         source: (n_s, k), each row left out of its own class's mean.
         target: (n_t, k).
-        moved: (n_t, k), of the target's rows moved and scaled to the source's mean and variance.
     """
 
     source: Array
     target: Array
-    moved: Array
 
 
 def nearest_means(source: Any, labels: NDArray[np.int64], target: Any, *, classes: int) -> NearestMeans:
@@ -56,18 +54,17 @@ def nearest_means(source: Any, labels: NDArray[np.int64], target: Any, *, classe
         means.index_add_(0, known[start : start + len(rows)], drawn_in(units.standardise(rows)))
     means /= counts.clamp(min=1)[:, None]
 
-    def scores(domain: Any, its: Units) -> Tensor:
+    def scores(domain: Any) -> Tensor:
         found = []
         for _, rows in blocks(domain):
-            z = drawn_in(its.standardise(rows))
+            z = drawn_in(units.standardise(rows))
             found.append(2 * z @ means.T - means.square().sum(1) - z.square().sum(1, keepdim=True))
         made = torch.cat(found)
         made[:, counts == 0] = made.min() - 1
         return made
 
-    of_source = scores(source, units)
+    of_source = scores(source)
     own = torch.arange(len(known)), known
     left_out = (counts / (counts - 1).clamp(min=1)).square()[known]
     of_source[own] = torch.where(counts[known] > 1, of_source[own] * left_out, of_source.min() - 1)
-    of_target = (scores(target, its).numpy() for its in (units, Units.of(target)))
-    return NearestMeans(of_source.numpy(), *of_target)
+    return NearestMeans(of_source.numpy(), scores(target).numpy())

@@ -42,8 +42,6 @@ class ClassProportions:
         low: lower ends of their 95% intervals, (k,).
         high: upper ends, (k,).
         source: of all source rows, (k,).
-        nearest: the second classifier's class of each target row as it came, and of each moved and scaled to the
-            source's mean and variance, (2, m); None without the rows.
         explained: what of the domains' distance the proportions explain, and what moving and scaling the features
             does; None without the rows.
         second: what the second classifier's predictions tell, (k,); None without one.
@@ -65,7 +63,6 @@ class ClassProportions:
     high: Array
     source: Array
     second: Array | None
-    nearest: NDArray[np.int64] | None
     explained: Explanations | None
     p_value: float
     moved: float
@@ -169,10 +166,9 @@ def class_proportions(
         draws = min(draws, FEWER_DRAWS)
     first = _Estimate(counts, predicted, p, draws, seed)
     p_value, moved = first.test()
-    other, nearest, explained = None, None, None
+    other, explained = None, None
     if rows is not None:
         means = nearest_means(*rows, classes=k)
-        nearest = np.stack([means.target.argmax(1), means.moved.argmax(1)])
         other = _Estimate(*_counts(means.source, rows[1], means.target), p, draws, seed).mean
         if p_value <= LEVEL and moved >= LEAST_MOVED:
             explained = explanations(*rows, first.mean, seed=seed)
@@ -189,7 +185,6 @@ def class_proportions(
         high=high,
         source=p,
         second=other,
-        nearest=nearest,
         explained=explained,
         p_value=p_value,
         moved=moved,
